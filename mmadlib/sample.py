@@ -1,0 +1,77 @@
+"""Sample: one RGB+3D observation, as stored, whatever dataset it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mmadlib.errors import DataError
+
+MODALITIES = ("none", "rgb", "xyz", "both", "relation", "unknown")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One observation: a colour picture and an organised point cloud on the same pixel grid.
+
+    rgb       uint8 (H, W, 3)
+    xyz       float32 (H, W, 3), metres, camera frame, z forward; invalid points are exactly (0, 0, 0)
+    valid     bool (H, W); by default all three coordinates non-zero (protocol of BTF, M3DM, CFM)
+    mask      bool (H, W), ground truth; all False for a normal sample
+    label     0 normal, 1 anomalous
+    modality  which modality shows the defect: none (normal) | rgb | xyz | both | relation | unknown
+    isolated  True when the background is (0, 0, 0) already
+    dataset   name of the reader; decides the background rule when features are extracted
+
+    Raises DataError when shapes or dtypes disagree; `path` is named in the message.
+    """
+
+    rgb: np.ndarray
+    xyz: np.ndarray
+    valid: np.ndarray = None  # type: ignore[assignment]
+    mask: np.ndarray = None  # type: ignore[assignment]
+    label: int = 0
+    defect: str = "good"
+    category: str = ""
+    split: str = ""
+    path: Path | None = None
+    modality: str = ""
+    isolated: bool = False
+    dataset: str = ""
+    extra: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen dataclass
+        where = f"sample {self.path}" if self.path else "sample"
+        if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
+            raise DataError(f"{where}: rgb must be uint8 (H, W, 3), not {self.rgb.dtype} {self.rgb.shape}")
+        if self.xyz.ndim != 3 or self.xyz.shape[2] != 3:
+            raise DataError(f"{where}: xyz must have three channels (H, W, 3), not shape {self.xyz.shape}")
+        if self.xyz.dtype != np.float32:
+            raise DataError(f"{where}: xyz must be float32 metres, not {self.xyz.dtype}")
+        if self.xyz.shape[:2] != self.rgb.shape[:2]:
+            raise DataError(f"{where}: sizes differ, rgb {self.rgb.shape[:2]} and xyz {self.xyz.shape[:2]}; "
+                            "picture and cloud must share one pixel grid")
+        if self.valid is None:
+            set_("valid", (self.xyz != 0).all(-1))
+        if self.mask is None:
+            set_("mask", np.zeros(self.size, bool))
+        for name in ("valid", "mask"):
+            value = getattr(self, name)
+            if value.dtype != bool or value.shape != self.size:
+                raise DataError(f"{where}: {name} must be bool {self.size}, not {value.dtype} {value.shape}")
+        if not self.modality:
+            set_("modality", "unknown" if self.label else "none")
+        if self.modality not in MODALITIES:
+            raise DataError(f"{where}: modality {self.modality!r} is none of {', '.join(MODALITIES)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the stored grid."""
+        return self.rgb.shape[:2]
+
+    def with_(self, **changes) -> Sample:
+        """A copy with some fields replaced; arrays are never changed in place."""
+        return replace(self, **changes)
