@@ -11,16 +11,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 
 
-def as_torch_csr(matrix: sparse.csr_array, device: torch.device | str = "cpu") -> torch.Tensor:
-    """A float32 torch CSR copy of a scipy CSR matrix, for products with gradients or on a GPU."""
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(np.ascontiguousarray(matrix.data, dtype=np.float32)), size=matrix.shape,
-        check_invariants=False,
-    ).to(device)
+def blend(rows: sparse.csr_array, tokens: torch.Tensor) -> torch.Tensor:
+    """rows (n, T) @ tokens (T, C) -> (n, C) on the device of `tokens`, differentiable in `tokens`.
+
+    One embedding bag with a weight per entry is a sparse row product; unlike torch's CSR tensors it has gradients on every
+    device and an empty row is simply zero.
+    """
+    index = torch.from_numpy(rows.indices.astype(np.int64)).to(tokens.device)
+    start = torch.from_numpy(rows.indptr[:-1].astype(np.int64)).to(tokens.device)
+    weight = torch.from_numpy(np.ascontiguousarray(rows.data, dtype=np.float32)).to(tokens.device)
+    return F.embedding_bag(index, tokens, start, mode="sum", per_sample_weights=weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +66,11 @@ class FeatureMap:
 
     def at(self, pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Features (n, C) at flat row-major pixel indices (n,) int64. Differentiable in `tokens`."""
-        rows = self.interp[np.asarray(pixels, dtype=np.int64)]
-        return as_torch_csr(rows, self.tokens.device) @ self.tokens
+        return blend(self.interp[np.asarray(pixels, dtype=np.int64)], self.tokens)
 
     def dense(self) -> torch.Tensor:
         """The full map (H, W, C); only for pictures and tests."""
-        return (as_torch_csr(self.interp, self.tokens.device) @ self.tokens).reshape(*self.size, -1)
+        return blend(self.interp, self.tokens).reshape(*self.size, -1)
 
     def with_tokens(self, tokens: torch.Tensor) -> FeatureMap:
         """The same grid over other tokens, e.g. after a linear layer or a change of device."""
