@@ -1,0 +1,94 @@
+"""From a stored Sample to the square working grid: pad, resize, normalise.
+
+Two nearest-neighbour rules meet here, as in the official code: masks are sampled at source index floor((i + 1/2) s), clouds
+at floor(i s), so that the cloud lies half a target pixel off the picture and the mask. Source: the loaders of
+CVLAB-Unibo/crossmodal-feature-mapping (models/dataset.py, utils/general_utils.py) and nomewang/M3DM (dataset.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from mmadlib.errors import SettingsError, unknown
+from mmadlib.sample import Sample
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# how the picture is made square: CFM, CMDR-IAD, CFR | CPIR | M3DM and BTF on raw data (aspect ratio lost)
+PADS = ("edge", "zero", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """One sample on the square grid that features are computed on.
+
+    rgb    uint8 (S, S, 3)
+    xyz    float32 (S, S, 3), metres; invalid points and padding are (0, 0, 0)
+    valid  bool (S, S), points that the sample calls valid: all three coordinates non-zero
+    mask   bool (S, S), ground truth
+    """
+
+    rgb: np.ndarray
+    xyz: np.ndarray
+    valid: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """S."""
+        return self.rgb.shape[0]
+
+
+def square_margins(height: int, width: int, side: int | None = None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((top, bottom), (left, right)) that centre H x W in a square; the leading margin is rounded down.
+
+    >>> square_margins(60, 85)
+    ((12, 13), (0, 0))
+    """
+    side = max(height, width) if side is None else side
+    margins = ((side - height) // 2, (side - width) // 2)
+    return ((margins[0], side - height - margins[0]), (margins[1], side - width - margins[1]))
+
+
+def nearest_rows(length: int, size: int) -> np.ndarray:
+    """Source index floor(i * length / size) of every target row, int64 (size,).
+
+    torch does the arithmetic: the official loaders use it, and its float32 products decide ties such as 28 * 600 / 224.
+    """
+    source = torch.arange(length, dtype=torch.float32)[None, None]
+    return F.interpolate(source, size=size, mode="nearest")[0, 0].long().numpy()
+
+
+def to_grid(sample: Sample, size: int = 224, pad: str = "edge") -> Grid:
+    """Bring a sample (H, W) to `size` x `size` pixels; the sample is not changed.
+
+    pad: edge (picture and mask padded to a square by their own border, CFM family: a defect at the border grows into the
+    margin) | zero (by black, CPIR) | none (squashed, M3DM). Clouds are always padded by invalid points. Picture: PIL bicubic;
+    cloud: nearest, floor(i s); mask: PIL nearest, floor((i + 1/2) s). Raises SettingsError on an unknown pad or size < 1.
+    """
+    if pad not in PADS:
+        raise unknown("padding", pad, PADS)
+    if size < 1:
+        raise SettingsError(f"size={size}: the grid needs at least one pixel")
+    rgb, xyz, valid, mask = sample.rgb, sample.xyz, sample.valid, sample.mask
+    if pad != "none" and rgb.shape[0] != rgb.shape[1]:
+        margins = square_margins(*sample.size)
+        mode = "edge" if pad == "edge" else "constant"
+        rgb, mask = np.pad(rgb, (*margins, (0, 0)), mode=mode), np.pad(mask, margins, mode=mode)
+        xyz, valid = np.pad(xyz, (*margins, (0, 0))), np.pad(valid, margins)
+    points = np.ix_(nearest_rows(rgb.shape[0], size), nearest_rows(rgb.shape[1], size))
+    picture = Image.fromarray(np.ascontiguousarray(rgb)).resize((size, size), Image.Resampling.BICUBIC)
+    truth = Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST)
+    return Grid(np.array(picture), xyz[points], valid[points], np.array(truth, dtype=bool))
+
+
+def rgb_tensor(rgb: np.ndarray) -> torch.Tensor:
+    """uint8 (S, S, 3) -> float32 tensor (3, S, S), scaled to [0, 1] and normalised by ImageNet mean and deviation."""
+    unit = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
+    return (unit - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
