@@ -1,0 +1,11 @@
+"""METHODS: short name -> class. A new method is one file and one line here."""
+
+from mmadlib.methods.base import Method, Scores
+from mmadlib.methods.cfm import CFM
+
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM,)}
+
+# the names that papers print (results/published.csv)
+DISPLAY = {"cfm": "CFM", "nearest": "Nearest neighbour"}
+
+__all__ = ["DISPLAY", "METHODS", "Method", "Scores"]

@@ -92,7 +92,6 @@ class Method:
 
     name: ClassVar[str]
     Settings: ClassVar[type]
-    image_norm: ClassVar[str] = "none"  # "cfm": evaluate() rescales each map per metric, as the official code does
 
     def __init__(self, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         self.seed, self.device = int(seed), torch.device(device)
@@ -140,7 +139,8 @@ class Method:
         """Read what `save` wrote. Raises WeightsError on another method's folder or a missing file."""
         path = Path(path)
         if not (path / "settings.json").is_file() or not (path / "model.safetensors").is_file():
-            raise WeightsError(explain(path, "holds no settings.json with model.safetensors", "give a folder written by save()"))
+            raise WeightsError(explain(path, "holds no settings.json with model.safetensors",
+                                       "give a folder written by save()"))
         description = json.loads((path / "settings.json").read_text())
         if description["method"] != cls.name:
             raise WeightsError(explain(path, f"holds a {description['method']} model, not {cls.name}",

@@ -1,0 +1,28 @@
+"""Small features with a known answer, shared by the method tests."""
+
+import numpy as np
+from scipy import sparse
+
+from mmadlib.features.field import FeatureMap, Features
+
+
+def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
+    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`."""
+    eye = sparse.eye_array(foreground.size, format="csr", dtype=np.float32)
+    return Features(FeatureMap(rgb, eye, foreground.shape), FeatureMap(xyz, eye, foreground.shape), foreground,
+                    np.zeros((*foreground.shape, 3), np.float32), {"family": family})
+
+
+def shared_latent(n: int = 3, size: int = 24, seed: int = 0, family: str = "descriptors", c2: int = 10, c3: int = 8):
+    """n normal samples whose RGB and 3D features are two views of one latent: each predicts the other."""
+    rng = np.random.default_rng(seed)
+    view2, view3 = rng.normal(size=(4, c2)), rng.normal(size=(4, c3))
+    foreground = np.zeros((size, size), bool)
+    foreground[4:-4, 4:-4] = True
+    samples = []
+    for _ in range(n):
+        latent = rng.normal(size=(size * size, 4))
+        rgb, xyz = np.tanh(latent @ view2), np.tanh(latent @ view3)
+        xyz[~foreground.ravel()] = 0
+        samples.append(pixel_features(rgb.astype(np.float32), xyz.astype(np.float32), foreground, family))
+    return samples
