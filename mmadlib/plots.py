@@ -1,0 +1,150 @@
+"""Style and pictures. Everything here takes arrays; colours are safe for colour-blind readers and for print.
+
+Sequential data use perceptually uniform maps (cividis for depth, inferno for scores); categories use the palette of
+Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DEPTH, SCORE = "cividis", "inferno"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+TRUTH = "#56B4E9"  # outline of the ground truth, readable on pictures and on inferno
+MODALITY_COLOURS = {"rgb": PALETTE[0], "xyz": PALETTE[1], "both": PALETTE[2], "relation": PALETTE[3], "none": "#999999"}
+MAX_POINTS = 5000  # interactive clouds stay light enough for a stored notebook
+
+
+def style() -> None:
+    """Set the house style; called once at the top of a notebook."""
+    mpl.rcParams.update({
+        "figure.dpi": 90, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "image.cmap": SCORE,
+        "image.interpolation": "nearest", "axes.prop_cycle": mpl.cycler(color=PALETTE), "legend.frameon": False,
+        "svg.hashsalt": "mmadlib",
+    })
+
+
+def save(fig: Figure, path: str | Path) -> Path:
+    """Write a figure with the same bytes every time: no dates, no versions; atomic."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[path.suffix]
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    fig.savefig(temporary, metadata=metadata)
+    os.replace(temporary, path)
+    return path
+
+
+def height_image(xyz: np.ndarray) -> np.ndarray:
+    """What a reader sees as relief, (H, W) in mm: distance from the plane fitted to the valid points; NaN where invalid.
+
+    Plain z of a tilted scene shows the tilt and nothing else.
+    """
+    valid = (xyz != 0).all(-1)
+    image = np.full(valid.shape, np.nan)
+    if valid.sum() < 3:
+        return image
+    points = xyz[valid].astype(np.float64)
+    centre = points.mean(0)
+    normal = np.linalg.svd(points[:: max(1, len(points) // 4000)] - centre, full_matrices=False)[2][2]
+    image[valid] = (points - centre) @ (normal if normal[2] < 0 else -normal) * 1000  # towards the camera is up
+    return image
+
+
+def _bare(ax: Axes, title: str = "") -> None:
+    ax.set(xticks=[], yticks=[], title=title)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def outline(ax: Axes, mask: np.ndarray, colour: str = TRUTH) -> None:
+    """Draw the border of a ground-truth mask (H, W)."""
+    if mask.any():
+        ax.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
+
+
+def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]], scores: bool | None = None) -> Figure:
+    """One row per sample: picture, relief, and, when given, the anomaly map; the ground truth outlined in each.
+
+    rows  dicts with rgb uint8 (H, W, 3), xyz float32 (H, W, 3), mask bool (H, W), title, and optionally map float (H, W).
+          All maps share one colour scale, so a bright map means a bright map of another row.
+    """
+    scores = any("map" in row for row in rows) if scores is None else scores
+    columns = 3 if scores else 2
+    fig, axes = plt.subplots(len(rows), columns, figsize=(2.5 * columns + 0.4, 2.45 * len(rows)), squeeze=False)
+    top = max((float(np.max(row["map"])) for row in rows if "map" in row), default=1.0)
+    for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        line[0].imshow(row["rgb"])
+        relief = line[1].imshow(height_image(row["xyz"]), cmap=DEPTH)
+        fig.colorbar(relief, ax=line[1], shrink=0.75, label="relief, mm")
+        if "map" in row:
+            heat = line[2].imshow(row["map"], cmap=SCORE, vmin=0, vmax=top)
+            fig.colorbar(heat, ax=line[2], shrink=0.75, label="score")
+        for ax, name in zip(line, ("picture", "3D scan", "anomaly map"), strict=False):
+            outline(ax, row["mask"])
+            _bare(ax, name if i == 0 else "")
+        line[0].set_ylabel(row.get("title", ""))
+    return fig
+
+
+def score_strip(scores: Sequence[float], groups: Sequence[str], order: Sequence[str] | None = None) -> Figure:
+    """Image scores of every test sample, one horizontal strip per group: where they overlap, detection fails."""
+    scores, groups = np.asarray(scores, float), np.asarray(groups)
+    order = list(order or dict.fromkeys(groups))
+    fig, ax = plt.subplots(figsize=(6, 0.38 * len(order) + 0.9))
+    for y, group in enumerate(reversed(order)):
+        values = np.sort(scores[groups == group])
+        jitter = (np.arange(len(values)) % 5 - 2) * 0.07  # overlapping dots stay countable
+        ax.scatter(values, y + jitter, s=16, alpha=0.75, linewidths=0, color="#777777" if group == "good" else PALETTE[1])
+    ax.set(yticks=range(len(order)), yticklabels=list(reversed(order)), xlabel="image anomaly score")
+    return fig
+
+
+def thin(xyz: np.ndarray, limit: int = MAX_POINTS) -> np.ndarray:
+    """int64 flat indices of at most `limit` valid points, evenly spread over the pixel grid."""
+    valid = np.flatnonzero((xyz != 0).all(-1))
+    return valid[np.linspace(0, len(valid) - 1, min(limit, len(valid))).astype(int)] if len(valid) else valid
+
+
+def cloud3d(xyz: np.ndarray, values: np.ndarray, label: str = "score", limit: int = MAX_POINTS) -> go.Figure:
+    """Interactive point cloud (H, W, 3) in mm coloured by values (H, W); turn it with the mouse."""
+    keep = thin(xyz, limit)
+    x, y, z = (xyz.reshape(-1, 3)[keep].T * 1000).round(1)
+    marker = {"size": 2.2, "color": np.asarray(values, float).ravel()[keep].round(3), "colorscale": "Inferno",
+              "colorbar": {"title": {"text": label}, "thickness": 12}}
+    fig = go.Figure(go.Scatter3d(x=x, y=-y, z=-z, mode="markers", marker=marker,
+                                 hovertemplate=f"{label} %{{marker.color}}<extra></extra>"))
+    axis = {"showbackground": False, "title": {"text": ""}, "showticklabels": False}
+    fig.update_layout(template="none", width=560, height=420, margin={"l": 0, "r": 0, "t": 0, "b": 0},
+                      scene={"aspectmode": "data", "xaxis": axis, "yaxis": axis, "zaxis": axis,
+                             "camera": {"eye": {"x": 0.2, "y": -1.2, "z": 1.3}}})
+    return fig
+
+
+def cloud_picture(xyz: np.ndarray, values: np.ndarray, label: str = "score") -> Figure:
+    """The still picture beside `cloud3d`, for print and for readers without JavaScript."""
+    keep = thin(xyz)
+    x, y, z = xyz.reshape(-1, 3)[keep].T * 1000
+    fig = plt.figure(figsize=(5.2, 3.6))
+    ax = fig.add_subplot(projection="3d")
+    dots = ax.scatter(x, -y, -z, c=np.asarray(values, float).ravel()[keep], cmap=SCORE, s=3, linewidths=0)
+    ax.set_box_aspect((np.ptp(x), np.ptp(y), np.ptp(z)))
+    ax.view_init(elev=50, azim=-80)
+    ax.set_axis_off()
+    fig.colorbar(dots, ax=ax, shrink=0.6, label=label)
+    return fig
+
+
+def interactive(fig: go.Figure) -> None:
+    """Show a plotly figure by its mimetype alone: no JavaScript is stored in the notebook."""
+    fig.show(renderer="plotly_mimetype")
