@@ -6,7 +6,6 @@ Okabe and Ito (2008).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mmadlib.atomic import atomic
 
 DEPTH, SCORE = "cividis", "inferno"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -37,11 +38,9 @@ def style() -> None:
 def save(fig: Figure, path: str | Path) -> Path:
     """Write a figure with the same bytes every time: no dates, no versions; atomic."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[path.suffix]
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    fig.savefig(temporary, metadata=metadata)
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        fig.savefig(temporary, metadata=metadata)
     return path
 
 
