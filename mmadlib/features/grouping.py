@@ -1,0 +1,94 @@
+"""Groups of points: farthest point sampling, nearest neighbours, three-neighbour interpolation.
+
+Results are defined exactly, ties included, so that they are the same on every machine. All functions take (N, 3) arrays of
+finite coordinates; nothing is scaled or centred.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from mmadlib.errors import SettingsError
+
+NEAR_ORIGIN = 1e-3  # squared distance to the sensor below which the reference CUDA kernel never picks a point
+EPSILON = 1e-8  # added to squared distances before they are inverted
+SPARE = 8  # neighbours asked for beyond k, to see ties at the k-th
+ROWS = 64  # rows of a full distance matrix held at once
+
+
+def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: bool = False) -> np.ndarray:
+    """int64 indices (k,): `start` first, then always the point farthest from all chosen ones, the first one on ties.
+
+    Keeps a running minimum of float32 squared distances. near_origin: points with |p|^2 <= 1e-3 are never picked after the
+    start (the rule of erikwijmans/Pointnet2_PyTorch, sampling_gpu.cu). Raises SettingsError when k exceeds the points.
+
+    Whole-array NumPy in place: as fast as the libraries that keep this definition, and those that are faster break ties
+    in an order of their own.
+    """
+    points = _points(points, "points")
+    if not 0 <= start < len(points):
+        raise SettingsError(f"start={start}: there are {len(points)} points")
+    allowed = (points**2).sum(1) > (NEAR_ORIGIN if near_origin else -1)
+    allowed[start] = True
+    candidates = np.flatnonzero(allowed)
+    if not 1 <= k <= len(candidates):
+        raise SettingsError(f"cannot choose {k} of {len(candidates)} points; ask for fewer centres")
+    x, y, z = np.ascontiguousarray(points[candidates].T)
+    distance = np.full(len(candidates), np.inf, np.float32)
+    total, part = np.empty_like(distance), np.empty_like(distance)
+    chosen = np.empty(k, np.int64)
+    current = int(np.searchsorted(candidates, start))
+    for i in range(k):
+        chosen[i] = current
+        np.square(np.subtract(x, x[current], out=total), out=total)
+        for axis in (y, z):
+            total += np.square(np.subtract(axis, axis[current], out=part), out=part)
+        current = int(np.minimum(distance, total, out=distance).argmax())
+    return candidates[chosen]
+
+
+def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
+    """int64 indices (M, k) of the k points nearest to each of M centres, by ascending distance, lower index first on ties.
+
+    Raises SettingsError when k exceeds the points.
+    """
+    points, centres = _points(points, "points", np.float64), _points(centres, "centres", np.float64)
+    if not 1 <= k <= len(points):
+        raise SettingsError(f"cannot take the {k} nearest of {len(points)} points; ask for fewer neighbours")
+    ask = min(k + SPARE, len(points))
+    distance, index = cKDTree(points).query(centres, np.arange(1, ask + 1))
+    tied = (np.diff(distance, axis=1) == 0).any(1)
+    order = np.lexsort((index[tied], distance[tied]))
+    index[tied] = np.take_along_axis(index[tied], order, 1)
+    # where the tie at the k-th neighbour reaches beyond the spare ones, lower indices may be missing
+    crowded = np.flatnonzero((distance[:, -1] == distance[:, k - 1]) & (ask < len(points)))
+    result = index[:, :k].astype(np.int64)
+    for first in range(0, len(crowded), ROWS):
+        rows = crowded[first:first + ROWS]
+        apart = ((centres[rows, None] - points[None]) ** 2).sum(-1)
+        result[rows] = np.argsort(apart, axis=1, kind="stable")[:, :k]
+    return result
+
+
+def three_nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """index int64 (N, 3), weight float64 (N, 3): each point as a blend of its three nearest centres.
+
+    Weights are 1 / (d^2 + 1e-8), d^2 the squared distance, normalised to sum 1. With one or two centres the missing
+    neighbours repeat the first centre with weight 0. Source: CVLAB-Unibo/crossmodal-feature-mapping
+    utils/pointnet2_utils.py; distances are exact in float64, where the official float32 expansion |a|^2 - 2ab + |b|^2
+    loses as much as the epsilon in metric coordinates.
+    """
+    points, centres = _points(points, "points", np.float64), _points(centres, "centres", np.float64)
+    index = nearest(centres, points, min(3, len(centres)))
+    closeness = 1 / (((points[:, None] - centres[index]) ** 2).sum(-1) + EPSILON)
+    missing = ((0, 0), (0, 3 - index.shape[1]))
+    return np.pad(index, missing), np.pad(closeness / closeness.sum(1, keepdims=True), missing)
+
+
+def _points(points: np.ndarray, name: str, dtype: type = np.float32) -> np.ndarray:
+    """(N, 3) array of `dtype` with at least one point, or SettingsError."""
+    points = np.asarray(points, dtype=dtype)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        raise SettingsError(f"{name} must have shape (N, 3) with N > 0, not {points.shape}")
+    return points
