@@ -1,0 +1,105 @@
+"""Records: what is written is read back; tables are sorted, typed and free of anything that changes by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mmadlib import record as module
+from mmadlib.errors import DataError
+from mmadlib.record import COLUMNS, KEYS, PROVENANCE, Record, collect, environment, find, read, write
+
+
+def make(**changes) -> Record:
+    keys = dict(dataset="rendered", data_seed=0, category="keyed", method="cfm", variant="default", features="descriptors",
+                shots=4, seed=0)
+    metrics = {"all": {"i_auroc": 0.912345, "aupro_30": np.float32(0.5)}, "rgb": {"i_auroc": math.nan}}
+    return Record(**(keys | dict(metrics=metrics, settings={"steps": 400}, draw=["000", "007"]) | changes))
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    record = make(metrics={"all": {"i_auroc": 0.912345}}, wall_s=1.5, peak_mb=300.0, n_test=24)
+    assert read(write(record, tmp_path)) == record
+
+
+def test_undefined_values_are_null_in_the_file_and_absent_from_the_table(tmp_path):
+    path = write(make(), tmp_path)
+    assert "NaN" not in path.read_text() and json.loads(path.read_text())["wall_s"] is None
+    back = read(path)
+    assert math.isnan(back.metrics["rgb"]["i_auroc"]) and math.isnan(back.wall_s)
+    rows = [(r["subset"], r["metric"], r["value"]) for r in back.rows()]
+    assert rows == [("all", "i_auroc", 0.9123), ("all", "aupro_30", 0.5)]
+
+
+def test_keys_and_folder_agree(tmp_path):
+    record = make(shots=None, seed=3)
+    assert record.keys["shots"] == "full" and make().keys["shots"] == "4"
+    assert record.folder(tmp_path).relative_to(tmp_path).as_posix() == \
+        "rendered/data0/keyed/cfm/default/descriptors/shotsfull/seed3"
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write(make(), tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize(("text", "fault"), [(None, "no such record"), ('{"dataset": "rend', "no complete record"),
+                                             ("{}", "no complete record"), ("[1]", "no complete record")])
+def test_unreadable_records_are_named(tmp_path, text, fault):
+    if text is not None:
+        (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(DataError, match=rf"metrics\.json.*{fault}"):
+        read(tmp_path / "metrics.json")
+
+
+def test_collect_is_long_sorted_and_typed(tmp_path):
+    for shots in (None, 10, 4):
+        for category in ("plain", "keyed"):
+            record = make(shots=shots, category=category)
+            write(record, record.folder(tmp_path))
+    table = collect(tmp_path)
+    assert list(table.columns) == COLUMNS and len(table) == 12
+    assert table["category"].tolist() == ["keyed"] * 6 + ["plain"] * 6
+    assert table["shots"].drop_duplicates().tolist() == ["4", "10", "full"]
+    assert table["metric"].tolist()[:2] == ["aupro_30", "i_auroc"]
+    assert (table["data_seed"].dtype, table["value"].dtype) == (int, float)
+
+
+def test_collect_of_nothing_has_the_columns(tmp_path):
+    table = collect(tmp_path)
+    assert table.empty and list(table.columns) == COLUMNS
+
+
+def test_a_base_inside_a_base_is_not_collected(tmp_path):
+    smoke = make()
+    write(smoke, smoke.folder(tmp_path / "smoke"))
+    assert find(tmp_path) == [] and len(find(tmp_path / "smoke")) == 1
+
+
+def test_digest_follows_numbers_and_settings_and_nothing_else():
+    same = make(wall_s=9.0, provenance={"finished": "later"})
+    assert make().digest == same.digest
+    for change in ({"seed": 1}, {"draw": ["001"]}, {"settings": {"steps": 1}}, {"metrics": {"all": {"i_auroc": 0.1}}}):
+        assert make(**change).digest != make().digest
+
+
+def test_provenance_row_has_versions_and_no_host():
+    row = make(wall_s=12.34, peak_mb=456.7).run_row()
+    assert list(row) == PROVENANCE and row["wall_s"] == 12.3 and row["peak_mb"] == 457
+    assert row["draw"] == "000 007" and json.loads(row["settings"]) == {"steps": 400}
+    assert row["torch"] and row["python"].startswith("3.") and row["finished"].endswith("+00:00")
+    assert set(KEYS) <= set(row)
+
+
+def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment()["git"] is None
