@@ -1,0 +1,80 @@
+# Everything runs from here in .venv, which the first call creates. `make` lists the targets.
+
+SHELL := bash
+PY := .venv/bin/python
+JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+LIBRARIES := libusb-1.0.so.0 libEGL.so.1 libGL.so.1 libX11.so.6 libgomp.so.1
+NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
+# strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
+STRICT := $(wildcard notebooks/02_*.ipynb notebooks/90_*.ipynb notebooks/91_*.ipynb)
+LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
+NBVAL := -W default -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
+
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYTHONHASHSEED := 0
+unexport MPLBACKEND  # notebooks draw inline
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab reproduce test bench notebooks road clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.installed  ## create .venv from requirements.lock and check what Open3D needs from the system
+	@cat $<
+
+.venv/.installed: requirements.lock pyproject.toml
+	@echo "== Python 3.11"
+	@if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+	  for p in python3.11 python3 python; do \
+	    "$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && found=$$p && break; done; \
+	  if [ -z "$${found:-}" ]; then echo "Python 3.11 is needed and not on the PATH (Debian 12: apt-get install python3.11-venv)"; exit 1; fi; \
+	  "$$found" -m venv --clear .venv || { echo "python -m venv failed (Debian: apt-get install python3.11-venv)"; exit 1; }; fi
+	@echo "== system libraries that Open3D loads"
+	@.venv/bin/python binder/check_libraries.py $(LIBRARIES) || { \
+	  install="apt-get install -y --no-install-recommends $$(tr '\n' ' ' < binder/apt.txt)"; \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update && $$install; \
+	  elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then sudo -n apt-get update && sudo -n $$install; \
+	  else echo "Install them, then call make again. On Debian or Ubuntu: sudo $$install"; exit 1; fi; \
+	  .venv/bin/python binder/check_libraries.py $(LIBRARIES); }
+	@echo "== packages of requirements.lock: minutes; up to 3 GB where the index gives the CUDA build of torch"
+	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	@$(PY) -m pip install --disable-pip-version-check --no-deps -e .
+	@$(PY) -c "import open3d" || { echo "Open3D cannot be imported: the line above says what is missing"; exit 1; }
+	@$(PY) -c "import torch; cuda = torch.version.cuda; \
+	print('environment: .venv, torch', torch.__version__, f'for CUDA {cuda}' if cuda else 'for the CPU only')" > $@.part
+	@mv $@.part $@
+
+lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
+	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
+
+reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
+	@echo "== notebooks under Snakemake, $(JOBS) at a time; executed ones go to runs/"
+	@$(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
+	@$(PY) -m mmadlib.results
+
+test: setup  ## style, unit and contract tests with coverage, notebooks against their stored outputs
+	@echo "== ruff"
+	@$(PY) -m ruff check .
+	@echo "== unit and contract tests"
+	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests \
+	  --cov=mmadlib --cov-report=term --cov-fail-under=90
+	@echo "== notebooks, every output compared: $(STRICT)"
+	@$(if $(STRICT),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
+	@echo "== notebooks, tagged outputs compared: $(LAX)"
+	@$(if $(LAX),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
+
+bench: setup  ## speed and memory beside plain implementations
+	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
+
+notebooks: setup  ## execute the stored notebooks again at their defaults, in place
+	OMP_NUM_THREADS=2 $(PY) workflow/store.py $(NOTEBOOKS)
+
+road: setup  ## convert the stereo_pothole set: make road ROAD_SRC=<its folder>
+	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \
+	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
+	$(PY) -m mmadlib.data.convert_road "$(ROAD_SRC)" data/road
+
+clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
+	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .coverage
+	find runs -mindepth 1 -not -name .gitignore -delete
