@@ -1,0 +1,125 @@
+"""Reading single files: pictures, organised clouds and masks. Every fault becomes one DataError that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from mmadlib.errors import DataError, explain
+
+MIN_POINTS = 50  # fewer than one plane hypothesis needs: nothing can be computed on such a cloud
+
+# 253, 254 and 255 are defect kinds in MVTec 3D-AD; 1..127 would be a defect for "> 0" and normal for "> 127",
+# the two tests in use, so such a mask is refused rather than guessed
+MASK_VALUES = (0, *range(128, 256))
+
+_COPY = "copy the file again from the source of the dataset"
+_NEAR_ZERO = np.float32(1e-10)  # metres
+
+
+def read_pixels(path: str | Path) -> np.ndarray:
+    """A picture as stored: uint8 (H, W) or (H, W, 3 or 4), or uint16 (H, W).
+
+    Raises DataError when the file is missing, truncated, no picture, or holds more than 8 bits per colour channel.
+    """
+    try:
+        with Image.open(path) as image:
+            raw = str(image.tile[0][3]) if image.tile else ""
+            if image.mode in ("RGB", "RGBA") and ";16" in raw:  # Pillow would drop the low byte without a word
+                raise DataError(explain(path, "holds 16 bits per colour channel", "store it as an 8-bit picture"))
+            image.load()
+    except FileNotFoundError:
+        raise DataError(explain(path, "does not exist", "check the folder and the file name")) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
+        raise DataError(explain(path, f"is truncated or no picture ({err})", _COPY)) from None
+    if image.mode in ("1", "P"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return np.array(image, dtype=np.uint16) if image.mode.startswith("I") else np.array(image)
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """An 8-bit colour picture, uint8 (H, W, 3); an alpha channel is dropped. Raises DataError."""
+    pixels = read_pixels(path)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise DataError(explain(path, f"holds {pixels.dtype} pixels of shape {pixels.shape}",
+                                "an 8-bit picture with three channels (RGB) is needed"))
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def read_gray16(path: str | Path) -> np.ndarray:
+    """A 16-bit picture of one channel (depth, disparity), uint16 (H, W). Raises DataError."""
+    pixels = read_pixels(path)
+    if pixels.dtype != np.uint16:
+        raise DataError(explain(path, f"holds {pixels.dtype} pixels of shape {pixels.shape}",
+                                "a 16-bit grey picture is needed; an 8-bit copy has lost the depth"))
+    return pixels
+
+
+def read_mask(path: str | Path, values: Iterable[int] = MASK_VALUES) -> np.ndarray:
+    """A ground-truth mask, bool (H, W): True where the 8-bit value is above 0.
+
+    values: the levels that the dataset documents; anything else raises DataError, as do more than 8 bits and colours.
+    Three equal channels are read as one.
+    """
+    pixels = read_pixels(path)
+    if pixels.ndim == 3:
+        pixels, colours = pixels[..., 0], pixels[..., :3]
+        if (colours != pixels[..., None]).any():
+            raise DataError(explain(path, "is a mask in colours", "store one channel: 0 normal, 255 defect"))
+    if pixels.dtype != np.uint8:
+        raise DataError(explain(path, f"is a mask of {pixels.dtype} values", "store 8 bits: 0 normal, 255 defect"))
+    found = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256))
+    strange = np.setdiff1d(found, list(values))
+    if strange.size:
+        shown = ", ".join(map(str, strange[:5]))
+        raise DataError(explain(path, f"is a mask with undocumented values ({shown})", "store 0 for normal, 255 for defects"))
+    return pixels > 0
+
+
+def read_xyz(path: str | Path) -> np.ndarray:
+    """An organised cloud, float32 (H, W, 3), in the unit of the file; a point with a NaN or infinity becomes (0, 0, 0).
+
+    Raises DataError when the file is missing, truncated, compressed by an unknown codec, not floating point, not
+    (H, W, 3), or holds fewer than MIN_POINTS valid points.
+    """
+    try:
+        xyz = tifffile.imread(path)
+    except FileNotFoundError:
+        raise DataError(explain(path, "does not exist", "check the folder and the file name")) from None
+    except Exception as err:  # tifffile raises what its codecs raise
+        remedy = "install imagecodecs" if "imagecodecs" in str(err) else _COPY
+        raise DataError(explain(path, f"is truncated or no TIFF ({err})", remedy)) from None
+    if xyz.ndim != 3 or xyz.shape[2] != 3:
+        raise DataError(explain(path, f"has shape {xyz.shape}", "an organised cloud has three channels, (H, W, 3)"))
+    if xyz.dtype.kind != "f":
+        raise DataError(explain(path, f"holds {xyz.dtype} values", "coordinates must be floating point, float32 metres"))
+    xyz = xyz.astype(np.float32)
+    finite = np.isfinite(xyz).all(-1)
+    if not finite.any():
+        raise DataError(explain(path, "holds no finite point (all NaN or infinite)", _COPY))
+    xyz[~finite] = 0
+    check_points(path, (xyz != 0).any(-1))
+    return xyz
+
+
+def check_points(path: str | Path, valid: np.ndarray) -> None:
+    """Raise DataError when a cloud has fewer than MIN_POINTS valid points; valid bool (H, W)."""
+    count = int(np.count_nonzero(valid))
+    if count < MIN_POINTS:
+        raise DataError(explain(path, f"has {count} valid points of {valid.size}, at least {MIN_POINTS} are needed",
+                                "leave the sample out or copy the file again"))
+
+
+def mark_invalid(xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """float32 (H, W, 3): invalid points exactly (0, 0, 0), and no valid point with a coordinate of exactly 0.
+
+    The protocol calls a point valid when all three coordinates are non-zero, which drops points on an axis (the centre row
+    and column of an ideal camera); these are moved by a tenth of a nanometre.
+    """
+    xyz = np.where(xyz == 0, _NEAR_ZERO, xyz).astype(np.float32)
+    xyz[~valid] = 0
+    return xyz
