@@ -1,0 +1,91 @@
+"""Tables for people: measured results by category, modality and method; published numbers beside them.
+
+A number that was not measured reads "not run"; nothing is ever filled in. Published rows marked
+`unverified` stay in the CSV and are never shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from mmadlib.errors import DataError, MetricUndefined, explain
+from mmadlib.methods import DISPLAY
+from mmadlib.paths import RESULTS, shown
+
+NOT_RUN = "not run"
+SUBSET_ORDER = ["all", "rgb", "xyz", "both", "relation"]
+METRIC_NAMES = {"i_auroc": "I-AUROC", "p_auroc": "P-AUROC", "aupro_30": "AUPRO@30", "aupro_10": "AUPRO@10",
+                "aupro_05": "AUPRO@5", "aupro_01": "AUPRO@1"}
+
+
+def _read(path: Path, remedy: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(explain(shown(path), "is missing", remedy))
+    return pd.read_csv(path, dtype={"shots": str}, keep_default_na=False, na_values={"value": [""]})
+
+
+def results(path: str | Path = RESULTS / "results.csv") -> pd.DataFrame:
+    """The measured results, long: one row per run, subset and metric. Raises DataError when the file is missing."""
+    return _read(Path(path), "run `make reproduce`")
+
+
+def published(path: str | Path = RESULTS / "published.csv") -> pd.DataFrame:
+    """The published numbers that may be shown, AUROC and AUPRO as fractions; `unverified` rows are left out."""
+    table = _read(Path(path), "restore it from the repository")
+    return table[table["confidence"] != "unverified"].reset_index(drop=True)
+
+
+def select(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """Rows whose columns equal the given values; compared as text, so 4 and "4" are the same number of shots."""
+    for column, value in where.items():
+        table = table[table[column].astype(str) == str(value)]
+    return table
+
+
+def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
+    """One metric as category x modality, averaged over data seeds and seeds, with the mean over categories last."""
+    chosen = select(table, metric=metric, **where)
+    if chosen.empty:
+        raise MetricUndefined(f"no row of {metric} with {where}; run `make reproduce`")
+    wide = chosen.pivot_table(index="category", columns="subset", values="value")
+    wide = wide[[s for s in SUBSET_ORDER if s in wide]]
+    wide.loc["mean"] = wide.mean()
+    return wide.rename_axis(None, axis=1)
+
+
+def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
+    """One metric as method and variant x modality, averaged over categories, data seeds and seeds."""
+    chosen = select(table, metric=metric, **where)
+    wide = chosen.assign(method=chosen["method"].map(DISPLAY)).pivot_table(
+        index=["method", "variant", "features"], columns="subset", values="value")
+    return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
+
+
+def beside_published(table: pd.DataFrame, printed: pd.DataFrame, method: str, dataset: str, shots: str,
+                     category: str = "mean", variant: str = "published") -> pd.DataFrame:
+    """published | measured | difference of one method, with the source of each published number.
+
+    table, printed   `results()` and `published()`;   category "mean" averages the measured categories and needs all of
+                     those that the published table averages over, or it is not run
+    """
+    theirs = select(printed, method=DISPLAY.get(method, method), dataset=dataset, category=category, shots=shots)
+    ours = select(table, method=method, dataset=dataset, shots=shots, variant=variant, subset="all")
+    needed = set(select(printed, dataset=dataset)["category"]) - {"mean"}
+    rows = []
+    for row in theirs[theirs["metric"].isin(METRIC_NAMES)].itertuples():
+        mine = select(ours, metric=row.metric)
+        if category != "mean":
+            mine = select(mine, category=category)
+        complete = not mine.empty and (category != "mean" or needed <= set(mine["category"]))
+        value = mine.groupby("category")["value"].mean().mean() if complete else None
+        rows.append({"source": f"{row.paper}, {row.table}", "confidence": row.confidence,
+                     "shots": row.shots, "metric": METRIC_NAMES[row.metric], "published": f"{row.value:.3f}", "measured": NOT_RUN if value is None else f"{value:.3f}",
+                     "difference": "" if value is None else f"{value - row.value:+.3f}"})
+    return pd.DataFrame(rows, columns=["source", "confidence", "shots", "metric", "published", "measured", "difference"])
+
+
+def text(table: pd.DataFrame, index: bool = True) -> str:
+    """The table as aligned plain text, three decimals, "-" where a cell has no meaning (no such defect)."""
+    return table.to_string(float_format=lambda v: f"{v:.3f}", na_rep="-", index=index)
