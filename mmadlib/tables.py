@@ -80,8 +80,9 @@ def beside_published(table: pd.DataFrame, printed: pd.DataFrame, method: str, da
             mine = select(mine, category=category)
         complete = not mine.empty and (category != "mean" or needed <= set(mine["category"]))
         value = mine.groupby("category")["value"].mean().mean() if complete else None
-        rows.append({"source": f"{row.paper}, {row.table}", "confidence": row.confidence,
-                     "shots": row.shots, "metric": METRIC_NAMES[row.metric], "published": f"{row.value:.3f}", "measured": NOT_RUN if value is None else f"{value:.3f}",
+        rows.append({"source": f"{row.paper}, {row.table}", "confidence": row.confidence, "shots": row.shots,
+                     "metric": METRIC_NAMES[row.metric], "published": f"{row.value:.3f}",
+                     "measured": NOT_RUN if value is None else f"{value:.3f}",
                      "difference": "" if value is None else f"{value - row.value:+.3f}"})
     return pd.DataFrame(rows, columns=["source", "confidence", "shots", "metric", "published", "measured", "difference"])
 
