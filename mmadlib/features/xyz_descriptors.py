@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmadlib.features.fpfh import FPFH_CHANNELS, fpfh_tokens
 from mmadlib.features.windows import GRID, object_mask, tokens_on, windows
 
 if TYPE_CHECKING:
@@ -27,24 +28,27 @@ BEND = 0.01  # ridge on the quadratic terms: where a window holds too few pixels
 XYZ_CHANNELS = tuple(f"{name}_{i}" for i in range(len(SCALES)) for name in ("k1", "k2", "slope", "rough", "height"))
 
 
-def xyz_descriptors(grid: Grid) -> np.ndarray:
+def xyz_descriptors(grid: Grid, fpfh: bool = False) -> np.ndarray:
     """Descriptors float32 (GRID * GRID, 15) of a loaded sample, raw and without unit; channels in `XYZ_CHANNELS`.
 
     k1 >= k2  principal curvatures times the window's radius      slope   angle to the object's plane, radians
     rough     deviation from the local plane / radius             height  height less the height at twice the radius / radius
 
-    Tokens off the object are zero. The picture is not looked at.
+    fpfh: 33 channels more, see `fpfh_tokens`. Tokens off the object are zero. The picture is not looked at.
     """
     mask = object_mask(grid.valid)
     weight = mask & grid.valid
     on = np.flatnonzero(tokens_on(mask))
-    out = np.zeros((GRID * GRID, len(XYZ_CHANNELS)), np.float32)
+    out = np.zeros((GRID * GRID, len(XYZ_CHANNELS) + fpfh * len(FPFH_CHANNELS)), np.float32)
     if len(on) == 0 or weight.sum() < len(POWERS):
         return out
     points = object_frame(grid.xyz, weight)
     extent = np.sqrt(mask.sum())
     fits = [Fit(points, weight, max(share * extent, 1.0), on) for share in (*SCALES, OUTER)]
-    out[on] = np.concatenate([_statistics(fit, outer) for fit, outer in pairwise(fits)], axis=1)
+    parts = [_statistics(fit, outer) for fit, outer in pairwise(fits)]
+    if fpfh:
+        parts.append(fpfh_tokens(points, weight)[on])
+    out[on] = np.concatenate(parts, axis=1)
     return out
 
 

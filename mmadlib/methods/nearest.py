@@ -1,0 +1,140 @@
+"""Nearest: distance to the nearest training feature, one bank per modality or a joint one. The plainest memory bank.
+
+It answers one question: what does a single modality know, what do two know apart (max) and what together (joint)? Banks of
+features go back to SPADE (Cohen & Hoshen, 2020) and PatchCore (Roth et al., CVPR 2022); neither re-weighting nor feature
+selection is used here. Features are compared on a grid of CELLS x CELLS pixels, so that any two front ends fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmadlib.banks import Bank, greedy_coreset
+from mmadlib.errors import SettingsError, unknown
+from mmadlib.features.field import Features
+from mmadlib.methods.base import Method, Scores
+from mmadlib.progress import bar
+from mmadlib.scoring import smooth
+
+CELLS = 56  # compared pixels a side: the centres of 4 px cells in a 224 px picture
+BANKS = {"rgb": ("rgb",), "xyz": ("xyz",), "joint": ("joint",), "max": ("rgb", "xyz")}
+CHOICES = ("random", "coreset")
+
+
+@dataclass(frozen=True)
+class Settings:
+    bank: str = "joint"  # rgb | xyz | joint: concatenated features | max: the larger of two calibrated distances
+    size: int = 3000  # rows a bank holds at most
+    choose: str = "random"  # random | coreset (greedy k-centre)
+    k: int = 1  # neighbours whose distances are averaged
+    smooth: str = "gauss4"  # see mmadlib.scoring
+
+
+def cell_pixels(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Centre pixels of the cells on the foreground: flat pixel indices (n,) and the cell mask, bool (rows, columns)."""
+    height, width = features.size
+    row, column = (((np.arange(n) + 0.5) * side / n).astype(int)
+                   for side, n in ((height, min(height, CELLS)), (width, min(width, CELLS))))
+    on = features.foreground[np.ix_(row, column)]
+    return (row[:, None] * width + column)[on], on
+
+
+def to_pixels(values: np.ndarray, on: np.ndarray, features: Features) -> np.ndarray:
+    """Cell values (n,) as a map (H, W) float32: bilinear among the cells `on`, zero off the foreground."""
+    cells = torch.zeros(2, 1, *on.shape)
+    cells[0, 0][torch.from_numpy(on)] = torch.as_tensor(values).float()
+    cells[1, 0] = torch.from_numpy(on)
+    value, weight = F.interpolate(cells, size=features.size, mode="bilinear", align_corners=False)[:, 0]
+    return np.where(features.foreground, (value / weight.clamp_min(1e-6)).numpy(), 0).astype(np.float32)
+
+
+class Nearest(Method):
+    """Distance to the nearest normal feature. parts: {"rgb", "xyz"}, one of them, or {"joint"}, by setting `bank`."""
+
+    name = "nearest"
+    Settings = Settings
+    settings: Settings
+
+    def rows(self, features: Features, side: str, pixels: np.ndarray) -> torch.Tensor:
+        """Standardised features (n, C); joint ones are scaled by 1 / sqrt(C) each, so that widths do not weigh."""
+        if side != "joint":
+            return self.standardise(features, side).at(pixels)
+        parts = [self.rows(features, one, pixels) for one in ("rgb", "xyz")]
+        return torch.cat([part / part.shape[1] ** 0.5 for part in parts], dim=1)
+
+    def fit(self, features: Sequence[Features], progress: bool = True) -> Nearest:
+        """Fill the bank(s) with training-foreground features. Raises SettingsError on impossible settings."""
+        s = self.settings
+        if s.bank not in BANKS:
+            raise unknown("bank", s.bank, BANKS)
+        if s.choose not in CHOICES:
+            raise unknown("choice of rows", s.choose, CHOICES)
+        if s.size < 1 or s.k < 1:
+            raise SettingsError(f"nearest: size={s.size} and k={s.k} must be at least 1")
+        smooth(np.zeros((1, 1)), s.smooth)  # a bad name fails now
+        self.start_fit(features)
+        self.banks, self.typical = {}, {}
+        pixels = self.draw([cell_pixels(f)[0] for f in features])
+        image = np.repeat(np.arange(len(features)), [len(p) for p in pixels])
+        for side in bar(BANKS[s.bank], f"{self.name}: fit", progress):
+            rows = torch.cat([self.rows(f, side, p) for f, p in zip(features, pixels, strict=True)])
+            if s.choose == "coreset":
+                kept = greedy_coreset(rows, s.size, self.seed)
+                rows, owner = rows[torch.from_numpy(kept)], image[kept]
+            else:
+                owner = image
+            self.banks[side] = Bank(rows)
+            self.typical[side] = self.calibrate(rows, owner) if s.bank == "max" else torch.tensor([0.0, 1.0])
+        self.fitted = True
+        return self
+
+    def draw(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
+        """The pixels whose features are gathered: `size` of all images' at random, or all of them for a coreset."""
+        total = sum(map(len, pixels))
+        if self.settings.choose == "coreset" or total <= self.settings.size:
+            return pixels
+        take = np.zeros(total, bool)
+        take[np.random.default_rng(self.seed).choice(total, self.settings.size, replace=False)] = True
+        parts = np.split(take, np.cumsum([len(p) for p in pixels])[:-1])
+        return [p[part] for p, part in zip(pixels, parts, strict=True)]
+
+    def calibrate(self, rows: torch.Tensor, image: np.ndarray) -> torch.Tensor:
+        """Mean and deviation (2,) of normal distances, each image's rows against the bank without that image.
+
+        With one image only the row itself can be left out; its neighbours stay, so the distances are too small.
+        """
+        k = self.settings.k
+        if len(np.unique(image)) == 1:
+            distances = Bank(rows).distance(rows, k + 1)[0][:, 1:]
+        else:
+            out = [image == i for i in np.unique(image)]
+            distances = torch.cat([Bank(rows[~o]).distance(rows[o], k)[0].mean(1) for o in out])
+        if distances.numel() == 0:
+            return torch.tensor([0.0, 1.0])
+        return torch.stack([distances.mean(), distances.std(correction=0).clamp_min(1e-6)])
+
+    def score(self, features: Features) -> Scores:
+        """Distance map(s), their maximum smoothed, and its maximum as the image score."""
+        self.check_fitted()
+        pixels, on = cell_pixels(features)
+        parts = {}
+        for side, bank in self.banks.items():
+            mean, std = self.typical[side]
+            distance = bank.distance(self.rows(features, side, pixels), self.settings.k)[0].mean(1)
+            parts[side] = to_pixels(((distance - mean) / std).clamp_min(0), on, features)
+        smoothed = smooth(np.maximum.reduce(list(parts.values())), self.settings.smooth)
+        return Scores(smoothed, float(smoothed.max()), parts)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {f"{kind}.{side}": value for side, bank in self.banks.items()
+                for kind, value in (("bank", bank.rows), ("typical", self.typical[side]))}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        sides = BANKS[self.settings.bank]
+        self.banks = {side: Bank(state[f"bank.{side}"]) for side in sides}
+        self.typical = {side: state[f"typical.{side}"] for side in sides}
