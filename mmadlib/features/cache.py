@@ -1,0 +1,132 @@
+"""The feature cache: one file per sample, found again only by the same content and the same settings.
+
+Only what cannot be recomputed is stored (see mmadlib.features.entry); fixed operators are composed again on loading.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmadlib import paths
+from mmadlib.atomic import atomic
+from mmadlib.data.files import Entry, Samples
+from mmadlib.errors import CacheError, explain
+from mmadlib.features.entry import Corrupt, content_key, decode, encode
+from mmadlib.features.extractor import Extractor
+from mmadlib.features.field import Features
+from mmadlib.features.tokens import Tokens, Truth, compose
+from mmadlib.progress import bar
+from mmadlib.sample import Sample
+
+
+def write_entry(path: Path, tokens: Tokens) -> None:
+    """Write one entry whole or not at all. Raises CacheError when the disk is full or the folder cannot be written."""
+    data = encode(tokens)
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as err:
+        remedy = "free some space, or give another cache folder, or cache=None to go without"
+        raise CacheError(explain(paths.shown(path.parent), f"cannot be written ({err.strerror or err})", remedy)) from None
+
+
+class FeatureSet(Sequence[Features]):
+    """Features of a list of samples, composed when asked for; the last `keep` are held in memory.
+
+    With a cache folder, what is missing or damaged there is computed from the sample and written; without one, tokens stay
+    in memory. `truth(i)` gives the ground truth, which is no part of Features.
+    """
+
+    def __init__(self, samples: Sequence[Sample], extractor: Extractor, cache: str | Path | None, keep: int = 64) -> None:
+        self.samples, self.extractor, self.keep = samples, extractor, keep
+        names = "+".join(extractor.names.values())
+        self.folder = None if cache is None else paths.resolve(cache) / f"{names}-{extractor.key[:12]}"
+        self._files: dict[int, Path] = {}
+        self._tokens: dict[int, Tokens] = {}
+        self._recent: OrderedDict[int, Features] = OrderedDict()
+        self._truths: dict[int, Truth] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        i = range(len(self))[i]
+        if i not in self._recent:
+            self._recent[i] = compose(self.tokens(i))
+            if len(self._recent) > self.keep:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(i)
+        return self._recent[i]
+
+    def truth(self, i: int) -> Truth:
+        """Ground truth of sample i on the grid of its features."""
+        i = range(len(self))[i]
+        if i not in self._truths:
+            self.tokens(i)
+        return self._truths[i]
+
+    def ensure(self, i: int) -> None:
+        """Have the tokens of sample i in the cache, or in memory without one."""
+        if self.folder is None or not self.file(i).is_file():
+            self.tokens(i)
+
+    def file(self, i: int) -> Path:
+        """The cache entry of sample i."""
+        if i not in self._files:
+            entry = self._entry(i)
+            if entry and not (entry.rgb.is_file() and entry.xyz.is_file()):
+                _ = self.samples[i]  # some readers make their files on first use
+            content = content_key(entry or self.samples[i])
+            self._files[i] = self.folder / f"{content}.safetensors"
+        return self._files[i]
+
+    def tokens(self, i: int) -> Tokens:
+        """Tokens of sample i, from memory, from the cache, or computed and kept."""
+        if self.folder is None:
+            if i not in self._tokens:
+                self._tokens[i] = self.extractor.tokens(self.samples[i])
+            tokens = self._tokens[i]
+        else:
+            tokens = self._cached(i)
+        if i not in self._truths:
+            entry = self._entry(i)
+            path = entry.rgb if entry else tokens.truth.path
+            self._truths[i] = replace(tokens.truth, path=path)
+        return tokens
+
+    def _cached(self, i: int) -> Tokens:
+        path = self.file(i)
+        try:
+            return decode(path.read_bytes())
+        except FileNotFoundError:
+            pass
+        except Corrupt as fault:
+            warnings.warn(f"cache entry {paths.shown(path)}: {fault}; it is computed again", stacklevel=2)
+        except OSError as err:
+            raise CacheError(explain(paths.shown(path), f"cannot be read ({err.strerror or err})",
+                                     "correct its permissions or delete it")) from None
+        write_entry(path, self.extractor.tokens(self.samples[i]))
+        return decode(path.read_bytes())
+
+    def _entry(self, i: int) -> Entry | None:
+        return self.samples.entries[i] if isinstance(self.samples, Samples) else None
+
+
+def extract_all(samples: Sequence[Sample], extractor: Extractor, cache: str | Path | None = None, progress: bool = True,
+                keep: int = 64) -> FeatureSet:
+    """Features of all samples, computed now where they are not in the `cache` folder yet.
+
+    An interrupted run goes on where it stopped. Entries are found by the content of the sample's files, the preprocessing,
+    the extractor's settings and the hash of its weights; a stale one cannot be found. Several processes may fill one folder.
+    Raises CacheError, and whatever the extractor raises.
+    """
+    features = FeatureSet(samples, extractor, cache, keep)
+    for i in bar(range(len(features)), f"features: {'+'.join(extractor.names.values())}", progress):
+        features.ensure(i)
+    return features

@@ -1,0 +1,126 @@
+"""RGB tokens of a frozen vision transformer from timm: DINO ViT-B/8 by default, DINOv2 or any other ViT by name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import urllib.error
+import urllib.request
+from math import isqrt
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mmadlib import paths
+from mmadlib.errors import SettingsError, WeightsError, explain, unknown
+from mmadlib.features.tokens import Patches
+from mmadlib.features.weights import ANY, RANDOM, digest, fill, read_state
+from mmadlib.loading import Grid, rgb_tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NAMES = {  # short name -> timm name
+    "dino_vitb8": "vit_base_patch8_224.dino",
+    "dinov2_vitb14": "vit_base_patch14_dinov2.lvd142m",
+}
+
+
+def import_timm() -> ModuleType:
+    """timm, also where torchvision's compiled operators do not fit the installed torch.
+
+    That happens on Linux with a CPU build of torch beside the index's torchvision ("operator torchvision::nms does not
+    exist"). Nothing here uses those operators, so an empty stand-in for the module that registers them is enough; it is put
+    in place only after the real import has failed.
+    """
+    try:
+        return importlib.import_module("timm")
+    except RuntimeError as err:
+        if "torchvision" not in str(err):
+            raise
+    for name in [n for n in sys.modules if n.split(".")[0] in ("timm", "torchvision")]:
+        del sys.modules[name]  # half imported
+    stand_in = "torchvision._meta_registrations"
+    sys.modules[stand_in] = ModuleType(stand_in)
+    return importlib.import_module("timm")
+
+
+class Dino:
+    """Grid -> Patches: the first `blocks` blocks, then the final norm, without the class token.
+
+    name: see NAMES, or any timm ViT. weights: a local file (safetensors, or torch.load without pickle), "random" for random
+    weights from `seed`, or None for data/weights/<timm name>.safetensors if it exists and timm's own download otherwise.
+    Source: CVLAB-Unibo/crossmodal-feature-mapping models/full_models.py. Raises WeightsError, SettingsError, UnknownName.
+    """
+
+    def __init__(self, name: str = "dino_vitb8", blocks: int = 12, size: int = 224, weights: str | None = None,
+                 sha256: str = ANY, device: str = "cpu", seed: int = 0) -> None:
+        self.device = torch.device(device)
+        model = _model(name, size, weights, sha256, seed)
+        if not 1 <= blocks <= len(model.blocks):
+            raise SettingsError(f"rgb_blocks={blocks}: {name} has {len(model.blocks)} blocks")
+        model.blocks = model.blocks[:blocks]
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.key = digest(self.model)
+
+    @torch.inference_mode()
+    def __call__(self, grid: Grid) -> Patches:
+        """Tokens float32 (g*g, C), g = size // patch."""
+        tokens = self.model.forward_features(rgb_tensor(grid.rgb)[None].to(self.device))
+        tokens = tokens[0, self.model.num_prefix_tokens:].float().cpu().numpy()
+        if isqrt(len(tokens)) ** 2 != len(tokens):
+            raise SettingsError(f"the transformer gives {len(tokens)} tokens, not a square grid")
+        return Patches(np.ascontiguousarray(tokens))
+
+
+def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> nn.Module:
+    """The whole ViT with its weights."""
+    timm = import_timm()
+    full = NAMES.get(name, name)
+    if not timm.is_model(full):
+        raise unknown("feature", name, [*NAMES, "descriptors", "random", "point_mae", "any timm ViT"])
+    local = paths.WEIGHTS / f"{full}.safetensors"
+    weights = str(local) if weights is None and local.is_file() else weights
+    options = {"num_classes": 0, "img_size": size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
+        except (TypeError, AssertionError) as err:
+            raise SettingsError(f"{name} cannot take pictures of {size} px: {err}") from None
+    transformer = timm.models.vision_transformer
+    if not isinstance(model, transformer.VisionTransformer):
+        raise SettingsError(f"{name} is no vision transformer, but a {type(model).__name__}")
+    if weights not in (None, RANDOM):
+        state = {k: v for k, v in read_state(weights, sha256).items() if k != "mask_token"}
+        fill(model, transformer.checkpoint_filter_fn(state, model) if "pos_embed" in state else state, weights)
+    return model
+
+
+def _download(timm: ModuleType, name: str, options: dict) -> nn.Module:
+    """timm's pretrained model, from its cache or the network; WeightsError without either."""
+    remedy = (f"download model.safetensors of huggingface.co/timm/{name} once and put it at "
+              f"{paths.shown(paths.WEIGHTS / (name + '.safetensors'))}, or give its path as rgb_weights")
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(f"timm/{name}", "model.safetensors")
+    if not isinstance(cached, str) and not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
+        raise WeightsError(explain(name, "its weights are not on this machine and the network cannot be reached", remedy))
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except (OSError, RuntimeError) as err:
+        raise WeightsError(explain(name, f"its weights could not be downloaded ({type(err).__name__})", remedy)) from None
+
+
+def _reachable(address: str) -> bool:
+    """Whether a web server answers; asked first because the download itself retries for most of a minute."""
+    try:
+        urllib.request.urlopen(address, timeout=10).close()
+    except urllib.error.HTTPError:
+        return True  # it answered
+    except (OSError, ValueError):
+        return False
+    return True

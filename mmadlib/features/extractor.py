@@ -1,0 +1,184 @@
+"""Extractor: from a stored Sample to Features, with the settings that define them and a key that names them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+from mmadlib.errors import DataError, SettingsError, explain, unknown
+from mmadlib.features.field import Features
+from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
+from mmadlib.loading import Grid, to_grid
+from mmadlib.preprocess import isolate_object
+from mmadlib.sample import Sample
+
+FAMILIES = {  # name -> (RGB, 3D)
+    "descriptors": ("descriptors", "descriptors"),
+    "paper": ("dino_vitb8", "point_mae"),
+    "random": ("random", "random"),
+}
+ON_A_TABLE = ("rendered", "mvtec3d")  # datasets whose parts lie on a table that has to go
+FEWEST = 16  # valid points below which a sample has no 3D to speak of
+LIBRARY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that changes features. None: the default of the front end (weights) or of the dataset (isolate)."""
+
+    size: int = 224  # pixels of the square working grid
+    pad: str = "edge"  # edge | zero | none, see mmadlib.loading
+    isolate: bool | None = None  # remove table and clutter; None: where the dataset has a table and it is still there
+    rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
+    rgb_weights: str | None = None  # file, or "random"
+    rgb_sha256: str = "any"
+    xyz_blocks: int = 12
+    xyz_weights: str | None = None  # file, or "random"
+    xyz_sha256: str | None = None  # None: the published hash; "any"
+    backbone_mode: str = "batch_stats"  # compat | batch_stats | eval | eval_unit
+    groups: int = 1024  # Point-MAE: centres
+    group_size: int = 128  # Point-MAE: points of a group
+    fps_start: int = 0  # row-major index of the first centre
+    fps_near_origin: bool = False  # the CUDA kernel's rule: points within 32 mm of the sensor are no centres
+    device: str = "cpu"
+    seed: int = 0  # random weights and DropPath
+
+
+def family(name: str) -> tuple[str, str]:
+    """RGB and 3D feature names of a family, or of "rgb+xyz" names such as dino_vitb8+descriptors."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    rgb, plus, xyz = name.partition("+")
+    if not plus:
+        raise unknown("features", name, [*FAMILIES, "<rgb>+<xyz>"])
+    return rgb, xyz
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """One modality: a function of the working grid, and what names its results besides the options."""
+
+    run: Callable[[Grid], Patches | Groups]
+    key: str
+
+
+def source_digest(*patterns: str) -> str:
+    """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
+    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)})
+    trees = "".join(ast.dump(ast.parse(path.read_text())) for path in files)
+    return hashlib.blake2b(trees.encode(), digest_size=8).hexdigest()
+
+
+def _descriptors(side: str) -> FrontEnd:
+    from mmadlib.features import descriptors as d
+
+    function = {"rgb": d.rgb_descriptors, "xyz": d.xyz_descriptors}[side]
+    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)),
+                    source_digest("features/*descriptors.py", "features/windows.py"))
+
+
+def _random(side: str, seed: int) -> FrontEnd:
+    from mmadlib.features.descriptors import token_mask
+    from mmadlib.features.random_conv import random_rgb, random_xyz
+
+    function = {"rgb": random_rgb, "xyz": random_xyz}[side]
+    return FrontEnd(lambda grid: Patches(function(grid, seed=seed), token_mask(grid)),
+                    source_digest("features/random_conv.py", "features/*descriptors.py", "features/windows.py"))
+
+
+def _dino(name: str, o: Options) -> FrontEnd:
+    from mmadlib.features.dino import Dino
+
+    run = Dino(name, o.rgb_blocks, o.size, o.rgb_weights, o.rgb_sha256, o.device, o.seed)
+    return FrontEnd(run, run.key + source_digest("features/dino.py"))
+
+
+def _point_mae(o: Options) -> FrontEnd:
+    from mmadlib.features.point_mae import PointMAE
+
+    run = PointMAE(o.xyz_blocks, o.backbone_mode, o.xyz_weights, o.xyz_sha256, o.groups, o.group_size, o.fps_start,
+                   o.fps_near_origin, o.device, o.seed)
+    return FrontEnd(run, run.key + source_digest("features/point_mae.py", "features/grouping.py"))
+
+
+def front_end(side: str, name: str, options: Options) -> FrontEnd:
+    """The front end called `name`; UnknownName when there is none."""
+    if name == "descriptors":
+        return _descriptors(side)
+    if name == "random":
+        return _random(side, options.seed)
+    if side == "rgb":
+        return _dino(name, options)
+    if name == "point_mae":
+        return _point_mae(options)
+    raise unknown("3D feature", name, ["descriptors", "random", "point_mae"])
+
+
+def check_options(given: dict) -> Options:
+    """Options from keywords; UnknownName or SettingsError on a wrong name or type."""
+    known = {f.name: f.default for f in fields(Options)}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown("feature option", name, known)
+        default = known[name]
+        if default is not None and type(value) is not type(default):
+            raise SettingsError(f"feature option {name}={value!r}: expected {type(default).__name__}, "
+                                f"got {type(value).__name__}")
+    return Options(**given)
+
+
+class Extractor:
+    """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash.
+
+    rgb: descriptors | random | dino_vitb8 | dinov2_vitb14 | any timm ViT; xyz: descriptors | random | point_mae; options:
+    see Options. Raises UnknownName, SettingsError, WeightsError when made, DataError or PreprocessError on a bad sample.
+    """
+
+    def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> None:
+        self.options = check_options({"size": size, **options})
+        self.names = {"rgb": rgb, "xyz": xyz}
+        self.front = {side: front_end(side, name, self.options) for side, name in self.names.items()}
+        self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
+        self.settings = {"rgb": rgb, "xyz": xyz, **asdict(self.options)}
+        del self.settings["device"]  # where it runs does not define a feature
+        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/tokens.py")
+        named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
+        self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+    def tokens(self, sample: Sample) -> Tokens:
+        """What the cache keeps of a sample."""
+        o = self.options
+        isolate = sample.dataset in ON_A_TABLE if o.isolate is None else o.isolate
+        if isolate and not sample.isolated:
+            sample = isolate_object(sample)
+        grid = to_grid(sample, o.size, o.pad)
+        if grid.valid.sum() < FEWEST:
+            raise DataError(explain(sample.path or "sample", f"has only {grid.valid.sum()} valid points on a grid of {o.size} px",
+                                    "check the cloud and its preprocessing, or leave the sample out"))
+        meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
+        truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
+        cloud = grid.xyz * grid.valid[..., None]
+        return Tokens(self.front["rgb"].run(grid), self.front["xyz"].run(grid), cloud, grid.valid, truth, meta)
+
+    def __call__(self, sample: Sample) -> Features:
+        return compose(self.tokens(sample))
+
+
+def _family_of(rgb: str, xyz: str) -> str:
+    """Family of a pair without a name: methods standardise everything that is not purely from backbones."""
+    return "mixed" if {rgb, xyz} & {"descriptors", "random"} else "paper"
+
+
+@lru_cache(maxsize=2)
+def _extractor(rgb: str, xyz: str, options: tuple) -> Extractor:
+    return Extractor(rgb, xyz, **dict(options))
+
+
+def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> Features:
+    """Features of one sample; see Extractor. The last two extractors are kept, so that backbones are loaded once."""
+    return _extractor(rgb, xyz, tuple(sorted({"size": size, **options}.items())))(sample)
