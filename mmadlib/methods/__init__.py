@@ -2,8 +2,9 @@
 
 from mmadlib.methods.base import Method, Scores
 from mmadlib.methods.cfm import CFM
+from mmadlib.methods.nearest import Nearest
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM,)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, Nearest)}
 
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "nearest": "Nearest neighbour"}

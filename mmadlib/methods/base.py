@@ -44,11 +44,14 @@ def check_settings(cls: type, given: dict[str, Any], owner: str) -> Any:
     return cls(**given)
 
 
+HAND_MADE = ("descriptors", "random")  # front ends whose raw values differ in scale from channel to channel
+
+
 class Standardiser:
     """Mean and deviation of the training foreground, applied to tokens.
 
     Exact on tokens because interpolation weights sum to one. Descriptors are stored raw and standardised here, so that
-    no test sample and no other category enters the statistics; paper features are left as they are.
+    no test sample and no other category enters the statistics; backbone features are left as they are.
     """
 
     def __init__(self) -> None:
@@ -57,15 +60,19 @@ class Standardiser:
 
     def fit(self, features: Sequence[Features]) -> Standardiser:
         for side in ("rgb", "xyz"):
-            maps = [getattr(f, side) for f in features]
-            if features[0].meta.get("family", "paper") == "paper":
-                width = maps[0].channels
-                self.mean[side], self.std[side] = torch.zeros(width), torch.ones(width)
-                continue
-            values = torch.cat([m.at(f.pixels) for m, f in zip(maps, features, strict=True)]).double()
-            self.mean[side] = values.mean(0).float()
-            # a constant channel (e.g. the chroma of a grey part) must not turn round-off into a feature
-            self.std[side] = values.std(0, correction=0).clamp_min(1e-6).float()
+            width, meta = getattr(features[0], side).channels, features[0].meta
+            (mean, squares), n = torch.zeros(2, width, dtype=torch.float64), 0
+            if meta.get(side, meta.get("family")) in HAND_MADE:
+                for f in features:
+                    values = getattr(f, side).at(f.pixels).double()
+                    mean, squares, n = mean + values.sum(0), squares + (values**2).sum(0), n + len(values)
+                mean, squares = mean / n, squares / n
+                # a constant channel (e.g. the chroma of a grey part) must not turn round-off into a feature
+                spread = (squares - mean**2).clamp_min(0).sqrt()
+                self.std[side] = torch.where(spread > 1e-6 * squares.sqrt(), spread, 1.0).float()
+            else:
+                self.std[side] = torch.ones(width)
+            self.mean[side] = mean.float()
         return self
 
     def __call__(self, features: Features, side: str, device: torch.device | str = "cpu") -> FeatureMap:
