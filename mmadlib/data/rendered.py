@@ -1,0 +1,193 @@
+"""The rendered dataset: a plan of samples, each rendered when it is first read, in the MVTec 3D-AD layout.
+
+    <root>/<category>/{train,validation}/good/{rgb/000.png, xyz/000.tiff}
+    <root>/<category>/test/{good,<defect>}/{rgb/000.png, xyz/000.tiff, gt/000.png}
+    <root>/<category>/twins/good/...              the parts of test/stain and test/dent without their defect
+    <root>/<category>/{defects.csv, calibration/camera_parameters.json}
+
+`python -m mmadlib.data.rendered` renders everything in parallel; what is there already is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from mmadlib.atomic import atomic
+from mmadlib.data import layout
+from mmadlib.data.files import Entry
+from mmadlib.errors import DataError, SettingsError, explain, unknown
+from mmadlib.paths import rendered_root, shown
+from mmadlib.progress import bar
+from mmadlib.sample import Sample
+
+VERSION = 1  # of the pictures: raise it whenever the renderer gives other bytes
+CATEGORIES = ("keyed", "free", "shape", "organic", "plain")
+SPLITS = ("train", "validation", "test", "twins")
+COUNTS = {"train": 60, "validation": 6, "good": 24, "defect": 12}
+MODALITY = {"stain": "rgb", "dent": "xyz", "dent_lit": "both", "crack": "both", "relation": "relation"}
+TWINNED = ("stain", "dent")  # one modality shows these: the clean twin makes blindness exact
+STRENGTH = {"organic": 2.0}  # its normal parts vary more; 1 elsewhere
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sample to be: where it goes and what it is drawn from."""
+
+    split: str
+    folder: str  # good or the defect
+    index: int  # number of the files
+    key: tuple[str, str, int]  # split, defect and index that seed it; a twin has those of its partner
+    strength: float
+
+    @property
+    def path(self) -> str:
+        """split/folder/number, the file name of a sample without its kind."""
+        return f"{self.split}/{self.folder}/{self.index:03d}"
+
+
+def defects(category: str) -> list[str]:
+    """Defect folders of a category; where colour is independent of shape no relation can be wrong."""
+    return [d for d in MODALITY if not (d == "relation" and category == "free")]
+
+
+@cache
+def plan(category: str, split: str) -> tuple[Plan, ...]:
+    """Every sample of one split, in reading order. Raises UnknownName."""
+    if category not in CATEGORIES:
+        raise unknown("rendered category", category, CATEGORIES)
+    if split not in SPLITS:
+        raise unknown("rendered split", split, SPLITS)
+    if split in ("train", "validation"):
+        return tuple(Plan(split, "good", i, (split, "good", i), 0.0) for i in range(COUNTS[split]))
+    partners = [("test", d, i) for d in TWINNED for i in range(COUNTS["defect"])]
+    if split == "twins":
+        return tuple(Plan("twins", "good", n, key, 0.0) for n, key in enumerate(partners))
+    strength = STRENGTH.get(category, 1.0)
+    good = [Plan(split, "good", i, (split, "good", i), 0.0) for i in range(COUNTS["good"])]
+    return tuple(good + [Plan(split, d, i, (split, d, i), strength) for d in sorted(defects(category))
+                         for i in range(COUNTS["defect"])])
+
+
+def categories(root: str | Path | None = None) -> list[str]:
+    """Names of the categories; they need not be rendered yet."""
+    return list(CATEGORIES)
+
+
+def entries(category: str, split: str, data_seed: int = 0, root: str | Path | None = None) -> list[Entry]:
+    """Entries of one split, from the plan: nothing is rendered or looked up on disk before `read`.
+
+    root: folder of the dataset, default data/rendered/data<seed>. Raises UnknownName, SettingsError (data seed).
+    """
+    if isinstance(data_seed, bool) or not isinstance(data_seed, int | np.integer) or data_seed < 0:
+        raise SettingsError(f"data_seed={data_seed!r}: a whole number from 0 on is needed")
+    base = Path(root or rendered_root(data_seed)) / category
+    return [_entry(base, category, p, int(data_seed)) for p in plan(category, split)]
+
+
+def _entry(base: Path, category: str, p: Plan, data_seed: int) -> Entry:
+    folder, name = base / p.split / p.folder, f"{p.index:03d}"
+    gt = folder / "gt" / f"{name}.png" if p.split in ("test", "twins") else None
+    return Entry(folder / "rgb" / f"{name}.png", folder / "xyz" / f"{name}.tiff", gt, category, p.split, p.folder,
+                 MODALITY.get(p.folder, "none"), "rendered", {"data_seed": data_seed, "plan": p})
+
+
+def read(entry: Entry) -> Sample:
+    """The sample, rendered first where a file of it is missing. Raises DataError (folder not writable, faulty file)."""
+    make(entry)
+    return layout.read(entry, isolated=False)
+
+
+def make(entry: Entry) -> bool:
+    """Render and write the files of one entry unless they are there; True if it rendered.
+
+    Two processes may do it at once: both write the same bytes under a name of their own and rename.
+    """
+    paths = [p for p in (entry.rgb, entry.xyz, entry.gt) if p is not None]
+    base = entry.rgb.parents[3]
+    try:
+        describe(base, entry.category, entry.extra["data_seed"])
+        if all(p.is_file() for p in paths):
+            return False
+        _write(entry)
+    except OSError as err:
+        raise DataError(explain(shown(base), f"cannot be written ({err.strerror or err})",
+                                "make room or give root= a folder that you may write to")) from None
+    return True
+
+
+def _write(entry: Entry) -> None:
+    from mmadlib.render import take  # a rendered dataset is read without loading the ray caster
+
+    p, seed = entry.extra["plan"], entry.extra["data_seed"]
+    shot = take((seed, entry.category, *p.key), entry.category, p.key[1], p.strength)
+    with atomic(entry.xyz) as path:
+        tifffile.imwrite(path, shot.xyz, compression="zlib", photometric="minisblack", metadata=None, software=False)
+    if entry.gt is not None:
+        with atomic(entry.gt) as path:
+            Image.fromarray(shot.mask.astype(np.uint8) * 255).save(path)
+    with atomic(entry.rgb) as path:
+        Image.fromarray(shot.rgb).save(path)
+
+
+def describe(base: Path, category: str, data_seed: int) -> None:
+    """Write the calibration and defects.csv of a category folder, once.
+
+    Raises DataError when the folder was rendered by another version of the renderer or from another seed.
+    """
+    calibration, made_by = base / "calibration" / "camera_parameters.json", {"renderer": VERSION, "data_seed": data_seed}
+    if calibration.is_file():
+        found = json.loads(calibration.read_text())
+        if {k: found.get(k) for k in made_by} != made_by:
+            raise DataError(explain(shown(base), "holds samples of another data seed or renderer version",
+                                    "delete the folder or give another root"))
+        return
+    from mmadlib.render.sensor import camera_parameters
+
+    with atomic(base / "defects.csv") as path, path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["split", "defect", "index", "modality", "twin", "strength", "data_seed"])
+        twin = {t.key: t.path for t in plan(category, "twins")}
+        rows.writerows([p.split, p.folder, f"{p.index:03d}", MODALITY[p.folder], twin.get(p.key, ""), p.strength, data_seed]
+                       for p in plan(category, "test") if p.folder != "good")
+    with atomic(calibration) as path:
+        path.write_text(json.dumps(camera_parameters() | made_by, indent=1) + "\n")
+
+
+def render(category: str, data_seed: int = 0, jobs: int = 2, root: str | Path | None = None, progress: bool = True) -> int:
+    """Render all samples of a category that are missing, `jobs` at a time; returns how many."""
+    todo = [e for split in SPLITS for e in entries(category, split, data_seed, root)]
+    if jobs <= 1:
+        return sum(make(e) for e in bar(todo, f"render {category}", progress))
+    # spawn: a forked child would inherit the ray caster's threads in an unknown state
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(make, e) for e in todo]
+        return sum(done.result() for done in bar(as_completed(waiting), f"render {category}", progress, total=len(todo)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: render categories of one data seed."""
+    parser = argparse.ArgumentParser(prog="python -m mmadlib.data.rendered", description="Render the dataset.")
+    parser.add_argument("--category", action="append", help="one of the categories, may be repeated; default all")
+    parser.add_argument("--data-seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--root", help="folder of the dataset (default data/rendered/data<seed>)")
+    given = parser.parse_args(argv)
+    for category in given.category or CATEGORIES:
+        count = render(category, given.data_seed, given.jobs, given.root)
+        folder = Path(given.root or rendered_root(given.data_seed)) / category
+        print(f"{category}: rendered {count} samples into {shown(folder)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""One sample from one key: picture, cloud and exact mask."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmadlib.render.catalogue import CATALOGUE
+from mmadlib.render.defects import Defect, draw_defect
+from mmadlib.render.materials import TEXELS, Surface, surface
+from mmadlib.render.noise import grain, lookup, unit
+from mmadlib.render.parts import Part
+from mmadlib.render.scene import MESH, SIZE, Pose, Scene
+from mmadlib.render.sensor import cloud, dropouts, facing, noise
+from mmadlib.render.shading import GROUND, HALF, Lights, draw_lights, expose, openness, shade, table_surface
+
+SEEN_DEPTH = 0.1  # mm of noise-free depth that counts as changed
+SEEN_COLOUR = 3  # of 255, in any channel of the noise-free picture
+
+
+@dataclass(frozen=True)
+class Shot:
+    """rgb uint8 (H, W, 3); xyz float32 (H, W, 3) metres, missing (0, 0, 0); mask bool (H, W)."""
+
+    rgb: np.ndarray
+    xyz: np.ndarray
+    mask: np.ndarray
+
+
+def take(key: tuple[int | str, ...], category: str, defect: str = "good", strength: float = 1.0) -> Shot:
+    """Photograph one part, the same bytes for the same arguments.
+
+    key       what the sample is drawn from, e.g. (data seed, category, split, defect, index); every random choice of part,
+              pose, light, defect place and noise depends on the key alone, so strength 0 gives the part without its defect
+    defect    good | stain (rgb) | dent (xyz) | dent_lit (both) | crack (both) | relation
+    strength  1 is what the category tables use; 0 the clean twin
+
+    A dent changes the depth and leaves the picture and the missing returns of the clean part; a stain leaves the depth.
+    A relation is the picture of one legal part with the cloud of another that differs in one feature.
+    """
+    stream = lambda name: np.random.default_rng([zlib.crc32(str(k).encode()) for k in (*key, name)])  # noqa: E731
+    part, pose, lights = CATALOGUE[category](stream("part")), draw_pose(stream("pose")), draw_lights(stream("light"))
+    rng = stream("defect")
+    flaw = None if defect in ("good", "relation") or not strength else draw_defect(rng, defect, part, strength)
+    view = View(part, pose)
+    look, other = view, view
+    if flaw is not None and defect != "stain":
+        other = View(part, pose, flaw)
+        look = view if defect == "dent" else other
+    if defect == "relation" and strength:
+        swappable = [i for i, f in enumerate(part.features) if f.other is not None]
+        other = View(part.swap(swappable[rng.integers(len(swappable))]), pose)
+    radiance = look.radiance(lights, stream("table"), None if defect == "dent" else flaw)
+    mask = np.abs(view.depth - other.depth) > SEEN_DEPTH
+    if defect in ("stain", "crack") and flaw is not None:
+        clean = look.radiance(lights, stream("table"), None)
+        mask |= (np.abs(expose(radiance, None).astype(int) - expose(clean, None)) >= SEEN_COLOUR).any(-1)
+    sensed = view if defect == "dent" else other  # a dent must not show by its missing returns
+    missing = dropouts(sensed.scene, sensed.depth, sensed.points, sensed.normals, stream("dropout"))
+    error = noise(sensed.depth, facing(sensed.scene, sensed.points, sensed.normals), stream("noise"))
+    return Shot(expose(radiance, stream("picture")), cloud(other.depth, error, missing), mask)
+
+
+def draw_pose(rng: np.random.Generator) -> Pose:
+    """Any rotation, a few millimetres off centre, the camera tilted by 20 to 24 degrees."""
+    return Pose(rng.uniform(0, 2 * np.pi), *rng.uniform(-4, 4, 2), np.deg2rad(rng.uniform(20, 24)))
+
+
+class View:
+    """A part as the camera meets it: the geometry of every pixel."""
+
+    def __init__(self, part: Part, pose: Pose, flaw: Defect | None = None) -> None:
+        self.part = part
+        height = part.height if flaw is None else lambda x, y: np.maximum(part.height(x, y) + flaw.lift(x, y), 0)
+        self.scene = Scene(height, part.reach, pose)
+        self.depth, self.points, self.normals, self.on_part = self.scene.cast()
+
+    def radiance(self, lights: Lights, rng: np.random.Generator, flaw: Defect | None) -> np.ndarray:
+        """Light (H, W, 3) that reaches the camera, the flaw's colour on the part."""
+        pose, scene = self.scene.pose, self.scene
+        points = self.points.reshape(-1, 3).astype(np.float32)
+        on = self.on_part.ravel()
+        if not hasattr(self, "_open"):
+            self._open = [lookup(m, points[:, 0], points[:, 1], 2 * HALF / (GROUND - 1), wrap=False)
+                          for m in openness(scene, lights)]
+        px, py = pose.to_part(points[on, 0], points[on, 1])
+        top = surface(self.part, px, py)
+        if flaw is not None:
+            flaw.colour(top, px, py)
+        weave, tint = grain(rng, TEXELS, (1.0, 6.0)), rng.uniform(0.85, 1.15, 3) * [1, 0.98, 1]
+        table = table_surface(points[~on, 0], points[~on, 1], weave, tint)
+        out = np.empty((SIZE * SIZE, 3), np.float32)
+        away = unit(pose.camera[:, 3] - points)
+        for where, s, normal in ((on, top, self._normals(px, py, top)), (~on, table, _flat(table))):
+            out[where] = shade(s, normal, away[where], lights, self._open[0][where], self._open[1][where])
+        return out.reshape(SIZE, SIZE, 3)
+
+    def _normals(self, px: np.ndarray, py: np.ndarray, top: Surface) -> np.ndarray:
+        """Unit normals (n, 3), table frame: the smooth slope of the height field plus the texture's."""
+        gy, gx = (lookup(g.astype(np.float32), px, py, MESH, wrap=False) for g in self.scene.slope)
+        gx, gy = gx + top.bump[:, 0], gy + top.bump[:, 1]
+        c, s = np.float32(np.cos(self.scene.pose.turn)), np.float32(np.sin(self.scene.pose.turn))
+        return unit(np.stack([s * gy - c * gx, -s * gx - c * gy, np.ones_like(gx)], -1))
+
+
+def _flat(s: Surface) -> np.ndarray:
+    return unit(np.concatenate([-s.bump, np.ones((len(s.bump), 1), np.float32)], 1))

@@ -1,0 +1,110 @@
+"""Geometry to rays: a part on a table, cast from the camera, from the lights and from the projector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import open3d as o3d
+
+from mmadlib.render.noise import unit
+
+SIZE = 224  # pixels, both sides
+FOCUS, PIXEL = 0.0136, 1.8e-5  # m, m per pixel: 756 px focal length, about 0.66 mm per pixel on the table
+CENTRE = (111.75, 111.75)  # off the pixel centres, so that no point has a zero coordinate
+DISTANCE = 500.0  # mm from the camera to the middle of the table
+MESH = 0.6  # mm between vertices
+THREADS = 1  # samples are the unit of parallel work
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where part and camera stand: part rotated by `turn` and moved by (x, y) mm, camera tilted by `tilt` (radians)."""
+
+    turn: float
+    x: float
+    y: float
+    tilt: float
+
+    def to_part(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Table coordinates to part coordinates."""
+        c, s = np.cos(self.turn), np.sin(self.turn)
+        return (x - self.x) * c + (y - self.y) * s, (y - self.y) * c - (x - self.x) * s
+
+    def to_table(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Part coordinates to table coordinates."""
+        c, s = np.cos(self.turn), np.sin(self.turn)
+        return x * c - y * s + self.x, x * s + y * c + self.y
+
+    @property
+    def camera(self) -> np.ndarray:
+        """float32 (3, 4): columns right, down, forward and the eye, table frame, mm."""
+        c, s = np.cos(self.tilt), np.sin(self.tilt)
+        return np.array([[1, 0, 0, 0], [0, -c, s, -DISTANCE * s], [0, -s, -c, DISTANCE * c]], np.float32)
+
+
+@lru_cache
+def directions() -> np.ndarray:
+    """Camera-frame ray directions (SIZE, SIZE, 3) with z = 1, so that a ray parameter is a depth."""
+    focal = FOCUS / PIXEL
+    v, u = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    return np.stack([(u - CENTRE[0]) / focal, (v - CENTRE[1]) / focal, np.ones_like(u)], -1)
+
+
+@lru_cache(maxsize=4)
+def _quads(n: int) -> np.ndarray:
+    """Two triangles per cell of an n x n vertex grid, (cells, 2, 3)."""
+    i = np.arange(n * n).reshape(n, n)
+    a, b, c, d = i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]
+    return np.stack([np.stack([a, b, d], -1), np.stack([a, d, c], -1)], 2).reshape(-1, 2, 3)
+
+
+class Scene:
+    """A height field, posed on the table, ready for casting."""
+
+    def __init__(self, height: Callable[[np.ndarray, np.ndarray], np.ndarray], reach: float, pose: Pose) -> None:
+        self.pose = pose
+        n = 2 * int(np.ceil(reach / MESH)) + 1
+        side = (np.arange(n, dtype=np.float32) - n // 2) * MESH
+        x, y = np.meshgrid(side, side)
+        self.height = height(x, y).astype(np.float32)
+        self.slope = np.gradient(self.height, MESH)  # d/dy, d/dx in the part frame
+        quads = _quads(n)
+        quads = quads[(self.height.ravel()[quads] > 0).any((1, 2))].reshape(-1, 3)
+        points = np.stack([*pose.to_table(x, y), self.height], -1).reshape(-1, 3)
+        far = 1000.0
+        table = np.array([[-far, -far, 0], [far, -far, 0], [far, far, 0], [-far, far, 0]])
+        self.rays = o3d.t.geometry.RaycastingScene(nthreads=THREADS)
+        self.rays.add_triangles(_tensor(points), o3d.core.Tensor(quads.astype(np.uint32)))
+        self.table = self.rays.add_triangles(_tensor(table), o3d.core.Tensor(np.array([[0, 1, 2], [0, 2, 3]], np.uint32)))
+
+    def cast(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """From the camera: depth (H, W) mm, points (H, W, 3) on the table frame, normals (H, W, 3), part bool (H, W)."""
+        camera = self.pose.camera
+        ways = directions() @ camera[:, :3].T
+        origin = np.broadcast_to(camera[:, 3], ways.shape)
+        hit = self.rays.cast_rays(_tensor(np.concatenate([origin, ways], -1)), nthreads=THREADS)
+        depth = hit["t_hit"].numpy()
+        normals = hit["primitive_normals"].numpy()
+        return depth, origin + depth[..., None] * ways, normals * np.sign(normals[..., 2:] + 1e-9), hit["geometry_ids"].numpy() != self.table
+
+    def blocked(self, points: np.ndarray, towards: np.ndarray, far: float = np.inf) -> np.ndarray:
+        """bool (...): whether the ray from each point along `towards` (broadcast) meets anything before `far`."""
+        rays = np.empty((*np.broadcast_shapes(points.shape, towards.shape)[:-1], 6), np.float32)
+        rays[..., :3] = points + 0.15 * unit(towards) + np.float32([0, 0, 0.05])  # off the surface it starts from
+        rays[..., 3:] = towards
+        return self.rays.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=far, nthreads=THREADS).numpy()
+
+    def ground(self, half: float, n: int) -> np.ndarray:
+        """Surface points (n, n, 3) seen straight from above on a square grid of half width `half` mm."""
+        side = np.linspace(-half, half, n, dtype=np.float32)
+        x, y = np.meshgrid(side, side)
+        down = np.stack([x, y, np.full_like(x, 100.0), 0 * x, 0 * x, 0 * x - 1], -1)
+        z = 100.0 - self.rays.cast_rays(_tensor(down), nthreads=THREADS)["t_hit"].numpy()
+        return np.stack([x, y, z], -1)
+
+
+def _tensor(array: np.ndarray) -> o3d.core.Tensor:
+    return o3d.core.Tensor(np.ascontiguousarray(array, dtype=np.float32))
