@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+from layouts import isolated, mvtec, rgb, table
+
+from mmadlib.data import layout
+from mmadlib.errors import DataError
+
+
+def test_pairs_by_number_in_any_order_and_spelling(tmp_path):
+    base = mvtec(tmp_path, train=3)
+    good = base / "train" / "good"
+    (good / "rgb" / "002.png").rename(good / "rgb" / "2.PNG")
+    (good / "xyz" / "000.tiff").rename(good / "xyz" / "000.TIF")
+    good.rename(base / "train" / "Good")
+    (base / "train" / "Good" / "rgb" / "Thumbs.db").write_text("")
+    found = layout.entries(tmp_path, "BAGEL", "train")
+    assert [e.rgb.name for e in found] == ["000.png", "001.png", "2.PNG"]
+    assert [e.xyz.name for e in found] == ["000.TIF", "001.tiff", "002.tiff"]
+    assert {(e.defect, e.category, e.gt) for e in found} == {("good", "bagel", None)}
+
+
+def test_order_is_good_first_then_numbers(tmp_path):
+    mvtec(tmp_path, test={"cut": 11, "good": 2, "bent": 1})
+    found = layout.entries(tmp_path, "bagel", "test")
+    assert [e.defect for e in found] == ["good"] * 2 + ["bent"] + ["cut"] * 11
+    assert [int(e.rgb.stem) for e in found if e.defect == "cut"] == list(range(11))
+    assert [e.label for e in found] == [0, 0] + [1] * 12
+
+
+def test_names_without_numbers_pair_by_name(tmp_path):
+    base = mvtec(tmp_path, train=1) / "train" / "good"
+    (base / "rgb" / "000.png").rename(base / "rgb" / "Left_a.png")
+    (base / "xyz" / "000.tiff").rename(base / "xyz" / "left_A.tiff")
+    assert len(layout.entries(tmp_path, "bagel", "train")) == 1
+
+
+@pytest.mark.parametrize(("gone", "message"), [
+    ("train/good/xyz/001.tiff", r"good: rgb/001\.png has no matching xyz"),
+    ("train/good/rgb/001.png", r"good: xyz/001\.tiff has no matching rgb"),
+    ("test/crack/gt/001.png", r"crack: rgb/001\.png has no matching gt"),
+])
+def test_a_missing_file_is_named(tmp_path, gone, message):
+    base = mvtec(tmp_path)
+    (base / gone).unlink()
+    with pytest.raises(DataError, match=message):
+        layout.entries(tmp_path, "bagel", gone.split("/")[0])
+
+
+def test_the_same_number_twice(tmp_path):
+    folder = mvtec(tmp_path) / "train" / "good" / "rgb"
+    (folder / "0001.png").write_bytes((folder / "001.png").read_bytes())
+    with pytest.raises(DataError, match="has the same number as"):
+        layout.entries(tmp_path, "bagel", "train")
+
+
+def test_misnamed_folders_say_what_exists(tmp_path):
+    base = mvtec(tmp_path)
+    with pytest.raises(DataError, match="no folder 'bagle'; did you mean 'bagel'"):
+        layout.entries(tmp_path, "bagle", "train")
+    (base / "train" / "good" / "xyz").rename(base / "train" / "good" / "clouds")
+    with pytest.raises(DataError, match=r"no folder 'xyz'; .*there are: clouds, rgb"):
+        layout.entries(tmp_path, "bagel", "train")
+    with pytest.raises(DataError, match="is not a folder"):
+        layout.entries(tmp_path / "nowhere", "bagel", "train")
+    with pytest.raises(DataError, match="holds no category"):
+        layout.categories(base)
+    (tmp_path / "empty" / "test").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no folders"):
+        layout.entries(tmp_path, "empty", "test")
+
+
+def test_empty_folders(tmp_path):
+    mvtec(tmp_path, test={"good": 1, "crack": 1})
+    for kind in ("rgb", "xyz", "gt"):
+        next((tmp_path / "bagel" / "test" / "crack" / kind).iterdir()).unlink()
+    with pytest.raises(DataError, match="holds no rgb or xyz or gt files"):
+        layout.entries(tmp_path, "bagel", "test")
+
+
+def test_categories_hold_a_train_folder(tmp_path):
+    mvtec(tmp_path, "tire")
+    mvtec(tmp_path, "bagel")
+    (tmp_path / "notes").mkdir()
+    assert layout.categories(tmp_path) == ["bagel", "tire"]
+
+
+def test_modality_comes_from_defects_csv(tmp_path):
+    base = mvtec(tmp_path)
+    (base / "defects.csv").write_text("split,defect,number,modality\ntest,crack,000,both\ntest,crack,001,both\n")
+    assert [e.modality for e in layout.entries(tmp_path, "bagel", "test")] == [""] * 3 + ["both"] * 2
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("defect,modality\ncrack,sound\n", "known modality"),
+    ("kind,modality\ncrack,rgb\n", "columns defect and modality"),
+    ("defect,modality\ncrack,rgb\ncrack,xyz\n", "two modalities"),
+])
+def test_faulty_defects_csv(tmp_path, text, message):
+    (mvtec(tmp_path) / "defects.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        layout.entries(tmp_path, "bagel", "test")
+
+
+def test_read_marks_every_invalid_point_as_zero(tmp_path):
+    def cloud(size):
+        xyz = table(size)
+        xyz[7, 8, 0], xyz[9, 9] = 0, 0
+        return xyz
+
+    mvtec(tmp_path, cloud=cloud)
+    got = layout.read(layout.entries(tmp_path, "bagel", "test")[-1])
+    assert not got.valid[7, 8] and not got.valid[9, 9] and np.count_nonzero(~got.valid) == 2
+    assert not got.xyz[~got.valid].any()
+    assert (got.rgb == rgb(1)).all() and got.mask.sum() == 36 and got.label == 1 and got.modality == "unknown"
+
+
+def test_an_isolated_cloud_is_told_by_its_rim(tmp_path):
+    mvtec(tmp_path, "raw")
+    mvtec(tmp_path, "done", cloud=isolated)
+    for category, expected in (("raw", False), ("done", True)):
+        assert layout.read(layout.entries(tmp_path, category, "train")[0]).isolated is expected
+
+
+def test_rim_counts_corners_once():
+    valid = np.ones((48, 64), bool)
+    assert layout.rim_points(valid) == 48 * 64 - 28 * 44
+    assert layout.rim_points(valid[:15]) == 15 * 64  # nothing but rim
