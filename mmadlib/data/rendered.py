@@ -51,6 +51,11 @@ class Plan:
     strength: float
 
     @property
+    def partner(self) -> str:
+        """Of a twin: split/defect/number of the sample that has the defect; empty otherwise."""
+        return "{}/{}/{:03d}".format(*self.key) if self.split == "twins" else ""
+
+    @property
     def path(self) -> str:
         """split/folder/number, the file name of a sample without its kind."""
         return f"{self.split}/{self.folder}/{self.index:03d}"
@@ -99,7 +104,7 @@ def _entry(base: Path, category: str, p: Plan, data_seed: int) -> Entry:
     folder, name = base / p.split / p.folder, f"{p.index:03d}"
     gt = folder / "gt" / f"{name}.png" if p.split in ("test", "twins") else None
     return Entry(folder / "rgb" / f"{name}.png", folder / "xyz" / f"{name}.tiff", gt, category, p.split, p.folder,
-                 MODALITY.get(p.folder, "none"), "rendered", {"data_seed": data_seed, "plan": p})
+                 MODALITY.get(p.folder, "none"), "rendered", {"data_seed": data_seed, "plan": p, "twin_of": p.partner})
 
 
 def read(entry: Entry) -> Sample:
