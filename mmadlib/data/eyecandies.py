@@ -88,10 +88,12 @@ def read(entry: Entry) -> Sample:
 
 def read_depth(path: Path, info: Path) -> np.ndarray:
     """Depth in metres, float64 (H, W): code / 65535 * (max - min) + min with this sample's own bounds. Raises DataError."""
-    bounds = _yaml(info).get("normalization") or {}
-    low, high = bounds.get("min"), bounds.get("max")
-    if not all(isinstance(b, int | float) and not isinstance(b, bool) and np.isfinite(b) for b in (low, high)):
-        raise DataError(explain(info, "lacks normalization.min or normalization.max", "copy the file again"))
+    try:
+        low, high = (float(_yaml(info)["normalization"][bound]) for bound in ("min", "max"))
+    except (KeyError, TypeError, ValueError):
+        low = high = np.nan
+    if not np.isfinite([low, high]).all():
+        raise DataError(explain(info, "lacks numbers normalization.min and normalization.max", "copy the file again"))
     return read_gray16(path).astype(np.float64) / 65535.0 * (high - low) + low
 
 

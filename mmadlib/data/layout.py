@@ -27,6 +27,7 @@ SPLITS = {"train": ("train",), "validation": ("validation", "val"), "test": ("te
 
 # a cloud whose rim holds fewer valid points has lost its background already (protocol of the published preprocessing)
 RIM_WIDTH, RIM_POINTS = 10, 50
+MANIFESTS = "preprocess"  # folder beside rgb and xyz that mmadlib.preprocess_dataset leaves
 
 
 def folders(root: Path) -> list[str]:
@@ -139,19 +140,22 @@ def rim_points(valid: np.ndarray) -> int:
 def read(entry: Entry, values: Iterable[int] = MASK_VALUES, isolated: bool | None = None) -> Sample:
     """The sample as stored; points with any zero coordinate are invalid and become (0, 0, 0).
 
-    isolated None: told by the rim of the cloud, see RIM_POINTS. Raises DataError.
+    isolated None: told by a manifest of our own preprocessing, or by the rim of the cloud (RIM_POINTS). Raises DataError.
     """
     xyz = read_xyz(entry.xyz)
     valid = (xyz != 0).all(-1)
     xyz[~valid] = 0
     if isolated is None:
-        isolated = rim_points(valid) < RIM_POINTS
+        isolated = (entry.xyz.parent.parent / MANIFESTS).is_dir() or rim_points(valid) < RIM_POINTS
     mask = read_mask(entry.gt, values) if entry.gt else None
     return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated)
 
 
 def sample(entry: Entry, rgb: np.ndarray, xyz: np.ndarray, mask: np.ndarray | None, isolated: bool, **extra) -> Sample:
-    """A Sample that carries what its entry knows."""
+    """A Sample that carries what its entry knows. Raises DataError when sizes differ."""
+    if mask is not None and mask.shape != rgb.shape[:2]:
+        raise DataError(explain(entry.gt, f"sizes differ, mask {mask.shape} and picture {rgb.shape[:2]}",
+                                "mask and picture must share one pixel grid"))
     return Sample(rgb, xyz, mask=mask, label=entry.label, defect=entry.defect, category=entry.category, split=entry.split,
                   path=entry.rgb, modality=entry.modality, isolated=isolated, dataset=entry.dataset, extra=entry.extra | extra)
 
