@@ -128,3 +128,9 @@ def isolate_object(sample: Sample, seed: int = 0, **constants: float) -> Sample:
     """
     keep = find_object(sample, seed, constants_from(constants)).keep
     return sample.with_(xyz=np.where(keep[..., None], sample.xyz, np.float32(0)), valid=keep, isolated=True)
+
+
+if __name__ == "__main__":
+    from mmadlib.preprocess_dataset import main
+
+    main()
