@@ -104,8 +104,8 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     image_norm = getattr(model.settings, "image_norm", "none")
     metrics = breakdown(scores, truths, [tested[i].foreground for i in range(len(tested))], image_norm)
     if twins:
-        paired = extract_all(load(dataset, category, "twins", root=root, data_seed=data_seed), extractor, cache, progress)
-        for subset, value in twin_auroc(model, paired, test, scores).items():
+        paired = twins_of(test, load(dataset, category, "twins", root=root, data_seed=data_seed))
+        for subset, value in twin_auroc(model, extract_all(paired, extractor, cache, progress), test, scores).items():
             metrics[subset]["i_auroc_twins"] = value
     record = Record(
         dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,
@@ -139,18 +139,22 @@ def name_of(entry: Entry) -> str:
     return f"{entry.split}/{entry.defect}/{entry.rgb.stem}"
 
 
+def twins_of(test: Samples, twins: Samples) -> Samples:
+    """The twins whose partner with the defect is among `test`."""
+    names = {name_of(e) for e in test.entries}
+    return twins.take([i for i, e in enumerate(twins.entries) if e.extra["twin_of"] in names])
+
+
 def twin_auroc(model: Method, twins: FeatureSet, test: Samples, scores: Sequence[Scores]) -> dict[str, float]:
     """Image AUROC of rgb-only and xyz-only defects against the same parts without the defect: {modality: value}.
 
-    A method blind to a modality must read 0.5 here; against other good parts it may not, by luck of the draw. Twins whose
-    partner was not scored are skipped.
+    A method blind to a modality must read 0.5 here; against other good parts it may not, by luck of the draw.
     """
     scored = {name_of(e): (e.modality, s.image) for e, s in zip(test.entries, scores, strict=True)}
     pairs: dict[str, list[tuple[float, float]]] = {}
     for i, entry in enumerate(twins.samples.entries):
-        if entry.extra["twin_of"] in scored:
-            modality, bad = scored[entry.extra["twin_of"]]
-            pairs.setdefault(modality, []).append((model.score(twins[i]).image, bad))
+        modality, bad = scored[entry.extra["twin_of"]]
+        pairs.setdefault(modality, []).append((model.score(twins[i]).image, bad))
     return {modality: image_auroc(np.transpose(both).ravel(), np.repeat([0, 1], len(both)))
             for modality, both in pairs.items()}
 

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmadlib.data import Entry, Samples, load
+from mmadlib.errors import SettingsError, UnknownName
+from mmadlib.evaluate import breakdown, limit_test, metrics_of, run, run_experiment
+from mmadlib.features import Truth
+from mmadlib.methods import Scores
+from mmadlib.record import read
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Keyword arguments of a run on a few rendered parts, with its own folders."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    return {"dataset": "rendered", "category": "plain", "shots": 1, "test_limit": 10, "root": folder / "data",
+            "base": folder / "runs", "cache": folder / "cache", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def outcome(small):
+    return run(method="nearest", variant="rgb", settings={"bank": "rgb", "size": 300}, twins=True, **small)
+
+
+def test_a_run_has_one_score_per_sample_and_a_row_per_subset(outcome):
+    assert len(outcome.scores) == len(outcome.truths) == len(outcome.test) == 10
+    assert {"all", "rgb", "xyz", "both"} <= set(outcome.record.metrics)
+    assert 0 <= outcome.record.metrics["all"]["i_auroc_low"] <= outcome.record.metrics["all"]["i_auroc"] <= 1
+    assert outcome.record.draw == [load("rendered", "plain", "train", shots=1).entries[0].rgb.stem]
+
+
+def test_the_run_folder_is_complete(outcome):
+    again = read(outcome.folder / "metrics.json")
+    assert again.metrics == outcome.record.metrics and again.keys == outcome.record.keys
+    table = pd.read_csv(outcome.folder / "scores.csv")
+    np.testing.assert_allclose(table["score"], [s.image for s in outcome.scores])
+    maps = np.load(outcome.folder / "maps.npz")["maps"]
+    np.testing.assert_allclose(maps, [s.map for s in outcome.scores], rtol=2e-3, atol=1e-4)
+
+
+def test_a_detector_blind_to_a_modality_reads_one_half_against_twins(outcome):
+    """The picture of a dent is its twin's picture, so RGB descriptors must score both alike."""
+    assert outcome.record.metrics["xyz"]["i_auroc_twins"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_same_seed_same_record(small, outcome, tmp_path):
+    again = run(method="nearest", variant="rgb", settings={"bank": "rgb", "size": 300}, twins=True,
+                **small | {"base": tmp_path})
+    assert again.record.digest == outcome.record.digest
+    np.testing.assert_array_equal(again.scores[3].map, outcome.scores[3].map)
+
+
+def test_cfm_runs_from_names_to_numbers(small):
+    record = run_experiment(method="cfm", settings={"steps": 20}, variant="short", **small)
+    assert record.settings["steps"] == 20 and record.settings["features"]["rgb"] == "descriptors"
+    assert record.n_test == 10 and record.wall_s > 0 and record.peak_mb > 0
+    folder = record.folder(small["base"])
+    assert json.loads((folder / "metrics.json").read_text())["variant"] == "short"
+
+
+@pytest.mark.parametrize(("wrong", "error"), [({"method": "cfn"}, UnknownName), ({"dataset": "renderd"}, UnknownName),
+                                              ({"features": "descriptor"}, UnknownName), ({"category": "keyd"}, UnknownName),
+                                              ({"settings": {"step": 1}}, UnknownName), ({"shots": 1000}, SettingsError)])
+def test_wrong_names_are_refused_before_anything_is_written(small, wrong, error, tmp_path):
+    keywords = {"method": "cfm", **small, "base": tmp_path / "runs", **wrong}
+    with pytest.raises(error):
+        run_experiment(**keywords)
+    assert not (tmp_path / "runs").exists()
+
+
+def samples(**kinds):
+    return Samples([Entry(None, None, defect=d) for d, n in kinds.items() for _ in range(n)], read=None)
+
+
+def test_limited_test_sets_keep_every_kind():
+    taken = limit_test(samples(crack=12, good=24, stain=12), 7)
+    assert [e.defect for e in taken.entries] == ["crack", "crack", "good", "good", "good", "good", "stain"]
+    assert len(limit_test(samples(good=3), 2)) == 2
+    assert len(limit_test(samples(good=3, stain=2), None)) == 5
+    assert len(limit_test(samples(good=1, stain=20), 10)) == 10
+
+
+def toy(n_good=3, kinds=("rgb", "xyz")):
+    """Scores that find every rgb defect and no xyz defect."""
+    rng = np.random.default_rng(0)
+    scores, truths = [], []
+    for modality in ["none"] * n_good + list(kinds) * 2:
+        mask = np.zeros((12, 10), bool)
+        amap = rng.random((12, 10)).astype(np.float32) * 0.1
+        if modality != "none":
+            mask[3:6, 3:6] = True
+            amap[mask] += modality == "rgb"
+        scores.append(Scores(amap, float(amap.max() if modality == "rgb" else amap.max() * 0.5 * (modality == "none"))))
+        truths.append(Truth(mask, int(modality != "none"), "d", modality))
+    return scores, truths, [np.ones((12, 10), bool)] * len(scores)
+
+
+def test_breakdown_separates_the_modalities():
+    result = breakdown(*toy())
+    assert list(result) == ["all", "rgb", "xyz"]
+    assert result["rgb"]["i_auroc"] == 1 and result["xyz"]["i_auroc"] == 0 and result["all"]["i_auroc"] == 0.5
+    assert result["rgb"]["aupro_30_exact"] == pytest.approx(1) and result["xyz"]["aupro_30_exact"] < 0.5
+
+
+def test_cfm_normalisation_changes_the_pixel_metrics_only():
+    scores, truths, foregrounds = toy()
+    scaled = [Scores(s.map * (i + 1), s.image) for i, s in enumerate(scores)]
+    plain, normed = (metrics_of(scaled, truths, foregrounds, norm) for norm in ("none", "cfm"))
+    assert plain["i_auroc"] == normed["i_auroc"]
+    assert plain["p_auroc"] != normed["p_auroc"]
+
+
+def test_undefined_metrics_are_nan_and_the_others_stay():
+    only_bad = metrics_of(*toy(n_good=0))
+    assert np.isnan(only_bad["i_auroc"]) and "i_auroc_low" not in only_bad
+    assert 0 <= only_bad["aupro_30_exact"] <= 1
+    only_good = metrics_of(*toy(kinds=()))
+    assert np.isnan(only_good["i_auroc"]) and np.isnan(only_good["p_auroc"])
