@@ -18,7 +18,7 @@ from mmadlib.run import read_yaml
 PARAMS = WORKFLOW / "params"
 NAMED = ("dataset", "data_seed", "variant", "features", "shots", "seed")  # what a parameter file must say: the run's keys
 # no number depends on these; the renderer's pictures have a version of their own (mmadlib.data.rendered.VERSION)
-HOUSE = {f"{name}.py" for name in ("plan", "plots", "progress", "record", "results", "run", "tables", "convert_road", "rendered")}
+HOUSE = {"plan", "plots", "progress", "record", "results", "run", "tables", "convert_road", "rendered"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def code_identity(notebook: Path, methods: Sequence[str] = ("*",)) -> str:
     Prose, comments and layout do not count, so editing them reruns nothing.
     """
     package = ROOT / "mmadlib"
-    files = {f for f in package.rglob("*.py") if f.parent.name not in ("methods", "render") and f.name not in HOUSE}
+    files = {f for f in package.rglob("*.py") if f.parent.name not in ("methods", "render") and f.stem not in HOUSE}
     for name in ("__init__", "base", "nearest", *methods):
         files |= set((package / "methods").glob(f"{name}.py"))
     cells = [c["source"] for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
