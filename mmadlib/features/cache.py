@@ -5,6 +5,7 @@ Only what cannot be recomputed is stored (see mmadlib.features.entry); fixed ope
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,9 +24,8 @@ from mmadlib.progress import bar
 from mmadlib.sample import Sample
 
 
-def write_entry(path: Path, tokens: Tokens) -> None:
+def write_entry(path: Path, data: bytes) -> None:
     """Write one entry whole or not at all. Raises CacheError when the disk is full or the folder cannot be written."""
-    data = encode(tokens)
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(data)
@@ -73,14 +73,14 @@ class FeatureSet(Sequence[Features]):
 
     def ensure(self, i: int) -> None:
         """Have the tokens of sample i in the cache, or in memory without one."""
-        if self.folder is None or not self.file(i).is_file():
+        if self.folder is None or not os.path.isfile(self.file(i)):
             self.tokens(i)
 
     def file(self, i: int) -> Path:
         """The cache entry of sample i."""
         if i not in self._files:
             entry = self._entry(i)
-            if entry and not (entry.rgb.is_file() and entry.xyz.is_file()):
+            if entry and not all(file.is_file() for file in (entry.rgb, entry.xyz, entry.gt) if file):
                 _ = self.samples[i]  # some readers make their files on first use
             content = content_key(entry or self.samples[i])
             self._files[i] = self.folder / f"{content}.safetensors"
@@ -96,7 +96,7 @@ class FeatureSet(Sequence[Features]):
             tokens = self._cached(i)
         if i not in self._truths:
             entry = self._entry(i)
-            path = entry.rgb if entry else tokens.truth.path
+            path = entry.rgb if entry else self.samples[i].path
             self._truths[i] = replace(tokens.truth, path=path)
         return tokens
 
@@ -111,8 +111,9 @@ class FeatureSet(Sequence[Features]):
         except OSError as err:
             raise CacheError(explain(paths.shown(path), f"cannot be read ({err.strerror or err})",
                                      "correct its permissions or delete it")) from None
-        write_entry(path, self.extractor.tokens(self.samples[i]))
-        return decode(path.read_bytes())
+        data = encode(self.extractor.tokens(self.samples[i]))
+        write_entry(path, data)
+        return decode(data)  # as stored, so that the first run and the next ones see the same numbers
 
     def _entry(self, i: int) -> Entry | None:
         return self.samples.entries[i] if isinstance(self.samples, Samples) else None

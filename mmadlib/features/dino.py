@@ -7,7 +7,6 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from math import isqrt
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -62,6 +61,9 @@ class Dino:
         model = _model(name, size, weights, sha256, seed)
         if not 1 <= blocks <= len(model.blocks):
             raise SettingsError(f"rgb_blocks={blocks}: {name} has {len(model.blocks)} blocks")
+        patch = model.patch_embed.patch_size[0]
+        if size % patch:
+            raise SettingsError(f"size={size}: {name} needs a multiple of its patch of {patch} px")
         model.blocks = model.blocks[:blocks]
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.key = digest(self.model)
@@ -70,10 +72,7 @@ class Dino:
     def __call__(self, grid: Grid) -> Patches:
         """Tokens float32 (g*g, C), g = size // patch."""
         tokens = self.model.forward_features(rgb_tensor(grid.rgb)[None].to(self.device))
-        tokens = tokens[0, self.model.num_prefix_tokens:].float().cpu().numpy()
-        if isqrt(len(tokens)) ** 2 != len(tokens):
-            raise SettingsError(f"the transformer gives {len(tokens)} tokens, not a square grid")
-        return Patches(np.ascontiguousarray(tokens))
+        return Patches(np.ascontiguousarray(tokens[0, self.model.num_prefix_tokens:].float().cpu().numpy()))
 
 
 def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> nn.Module:
@@ -82,21 +81,19 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
     full = NAMES.get(name, name)
     if not timm.is_model(full):
         raise unknown("feature", name, [*NAMES, "descriptors", "random", "point_mae", "any timm ViT"])
+    if not timm.models.is_model_in_modules(full.split(".")[0], ["vision_transformer"]):
+        raise SettingsError(f"{name} is no vision transformer of timm; its patches would not be tokens")
     local = paths.WEIGHTS / f"{full}.safetensors"
     weights = str(local) if weights is None and local.is_file() else weights
     options = {"num_classes": 0, "img_size": size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
-        except (TypeError, AssertionError) as err:
-            raise SettingsError(f"{name} cannot take pictures of {size} px: {err}") from None
-    transformer = timm.models.vision_transformer
-    if not isinstance(model, transformer.VisionTransformer):
-        raise SettingsError(f"{name} is no vision transformer, but a {type(model).__name__}")
+        model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
     if weights not in (None, RANDOM):
-        state = {k: v for k, v in read_state(weights, sha256).items() if k != "mask_token"}
-        fill(model, transformer.checkpoint_filter_fn(state, model) if "pos_embed" in state else state, weights)
+        state = read_state(paths.resolve(weights), sha256)
+        if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
+            state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
+        fill(model, state, weights)
     return model
 
 

@@ -86,19 +86,22 @@ def _part(arrays: dict[str, np.ndarray], side: str) -> Patches | Groups:
 
 
 def content_key(sample: Sample | Entry) -> str:
-    """Hash of what a sample holds: of its files' bytes, without decoding them, or of its arrays."""
+    """Hash of what a sample holds: of its files' bytes, without decoding them, or of its arrays.
+
+    Files are read by the library's own code and by settings in `extra`, so both belong to the hash; the position in a list
+    does not.
+    """
     total = hashlib.blake2b(digest_size=16)
     if isinstance(sample, Entry):
-        e = sample
-        named = {k: v for k, v in sorted(e.extra.items()) if not isinstance(v, Path)}
-        total.update(repr((e.dataset, e.category, e.defect, e.modality, named)).encode())
-        total.update(source_digest("data/images.py", "data/layout.py", f"data/{e.dataset}.py").encode())
-        files = [e.rgb, e.xyz, e.gt, *(v for _, v in sorted(e.extra.items()) if isinstance(v, Path))]
-        for file in files:
-            total.update(b"-" if file is None else hashlib.blake2b(Path(file).read_bytes()).digest())
-    else:
-        total.update(repr((sample.dataset, sample.category, sample.label, sample.defect, sample.modality,
-                           sample.isolated, sample.size)).encode())
-        for array in (sample.rgb, sample.xyz, sample.valid, sample.mask):
-            total.update(np.ascontiguousarray(array).tobytes())
+        code = source_digest("data/images.py", "data/layout.py", f"data/{sample.dataset}.py")
+        extra = sorted((name, value) for name, value in sample.extra.items() if name != "index")
+        names = [item for item in extra if not isinstance(item[1], Path)]
+        total.update(repr((sample.dataset, sample.category, sample.defect, sample.modality, names, code)).encode())
+        for file in (sample.rgb, sample.xyz, sample.gt, *(value for _, value in extra if isinstance(value, Path))):
+            total.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"no file")
+        return total.hexdigest()
+    total.update(repr((sample.dataset, sample.category, sample.label, sample.defect, sample.modality, sample.isolated,
+                       sample.size)).encode())
+    for array in (sample.rgb, sample.xyz, sample.valid, sample.mask):
+        total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()

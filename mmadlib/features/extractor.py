@@ -67,6 +67,7 @@ class FrontEnd:
     key: str
 
 
+@lru_cache
 def source_digest(*patterns: str) -> str:
     """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
     files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)})
@@ -158,8 +159,8 @@ class Extractor:
             sample = isolate_object(sample)
         grid = to_grid(sample, o.size, o.pad)
         if grid.valid.sum() < FEWEST:
-            raise DataError(explain(sample.path or "sample", f"has only {grid.valid.sum()} valid points on a grid of {o.size} px",
-                                    "check the cloud and its preprocessing, or leave the sample out"))
+            fault = f"has only {grid.valid.sum()} valid points on a grid of {o.size} px"
+            raise DataError(explain(sample.path or "sample", fault, "check the cloud, or leave the sample out"))
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
         truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
         cloud = grid.xyz * grid.valid[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ def read_state(path: str | Path, sha256: str = ANY) -> dict[str, torch.Tensor]:
     if sha256 != ANY:
         check_hash(path, sha256)
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError:
         raise WeightsError(explain(path, "is no plain checkpoint: it would need pickle, which can run code",
                                    "save its state_dict with torch.save or as .safetensors")) from None
@@ -42,6 +43,12 @@ def read_state(path: str | Path, sha256: str = ANY) -> dict[str, torch.Tensor]:
     if not tensors:
         raise WeightsError(explain(path, "holds no tensors by name", "give a checkpoint of the backbone"))
     return tensors
+
+
+def _torch_load(path: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on a file of another kind torch warns first and fails then
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def check_hash(path: Path, sha256: str) -> None:
@@ -65,7 +72,7 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], path: str | Path) ->
     if missing or misshapen:
         what = f"lacks {len(missing)} of {len(needed)} tensors ({', '.join(missing[:3])} ...)" if missing else \
             f"has other shapes ({', '.join(f'{k} {tuple(state[k].shape)}' for k in misshapen[:3])})"
-        raise WeightsError(explain(path, f"is not a {type(module).__name__} checkpoint: {what}", "give the right file"))
+        raise WeightsError(explain(path, f"is no checkpoint of {type(module).__name__}: {what}", "give the right file"))
     module.load_state_dict({k: state.get(k, v) for k, v in own.items()})
 
 
