@@ -1,0 +1,169 @@
+"""From a sample to features: families, options, background, foreground, and no ground truth."""
+
+import numpy as np
+import pytest
+
+from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
+from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
+from mmadlib.features.extractor import source_digest
+from mmadlib.sample import Sample
+
+TINY = {"rgb": "vit_tiny_patch16_224", "xyz": "point_mae", "rgb_weights": "random", "xyz_weights": "random",
+        "rgb_blocks": 2, "xyz_blocks": 2, "groups": 64, "group_size": 16}
+
+
+def dome(size=96, seed=0, **fields) -> Sample:
+    """A dome in the middle, 0.8 mm per pixel half a metre away, background removed."""
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[:size, :size] - size / 2 + 0.5
+    r2 = (u**2 + v**2) / (size / 3) ** 2
+    xyz = np.stack([8e-4 * u, 8e-4 * v, 0.5 - 0.02 * np.sqrt(np.clip(1 - r2, 0, 1)) + rng.normal(0, 1e-5, u.shape)], -1)
+    xyz[r2 >= 1] = 0
+    rgb = rng.integers(60, 200, (size, size, 3), dtype=np.uint8)
+    mask = (np.abs(u) < 6) & (np.abs(v) < 6)
+    return Sample(rgb, xyz.astype(np.float32), mask=mask, **({"isolated": True, "label": 1, "defect": "dent"} | fields))
+
+
+def table(size=96) -> Sample:
+    """The dome on a table that is still there."""
+    sample = dome(size)
+    v, u = np.mgrid[:size, :size] - size / 2 + 0.5
+    plane = np.stack([8e-4 * u, 8e-4 * v, np.full(u.shape, 0.5)], -1).astype(np.float32)
+    xyz = np.where(sample.valid[..., None], sample.xyz, plane)
+    return sample.with_(xyz=xyz, valid=None, isolated=False, dataset="rendered")
+
+
+@pytest.mark.parametrize("name", ["descriptors", "random"])
+def test_families_without_weights(name):
+    features = extract(dome(), *FAMILIES[name], size=112)
+    assert features.size == (112, 112) and features.meta["family"] == name
+    valid = (features.cloud != 0).all(-1)
+    assert features.foreground.any() and not (features.foreground & ~valid).any()
+    assert features.foreground.sum() > 0.8 * valid.sum()
+    for side in (features.rgb, features.xyz):
+        rows = np.asarray(side.interp[features.pixels].sum(1))
+        np.testing.assert_allclose(rows, 1, atol=1e-5)
+        assert np.isfinite(side.dense().numpy()).all()
+
+
+def test_paper_like_family():
+    features = extract(dome(), **TINY, size=96)
+    assert features.rgb.channels == 192 and features.xyz.channels == 384 and features.meta["family"] == "paper"
+    np.testing.assert_array_equal(features.foreground, features.xyz.support)
+    valid = (features.cloud != 0).all(-1)
+    assert (features.foreground | ~valid).all(), "the published mask covers every valid point"
+    assert features.foreground.sum() > valid.sum()
+
+
+def test_mixed_features_are_no_paper_family():
+    mixed = Extractor("vit_tiny_patch16_224", "descriptors", 96, rgb_weights="random", rgb_blocks=1)
+    features = mixed(dome())
+    assert features.meta["family"] == mixed.family == "mixed"
+    assert not (features.foreground & ~(features.cloud != 0).all(-1)).any()
+
+
+def test_features_know_no_ground_truth():
+    sample = dome()
+    changed = sample.with_(mask=~sample.mask, label=0, defect="good", modality="none")
+    one, other = (extract(s, size=112) for s in (sample, changed))
+    assert one.meta == other.meta
+    np.testing.assert_array_equal(one.rgb.tokens, other.rgb.tokens)
+    np.testing.assert_array_equal(one.xyz.tokens, other.xyz.tokens)
+
+
+def test_same_sample_same_bits_and_nothing_in_place():
+    sample = dome()
+    before = sample.xyz.copy(), sample.rgb.copy()
+    one, other = (Extractor(size=112)(sample) for _ in range(2))
+    np.testing.assert_array_equal(one.xyz.tokens, other.xyz.tokens)
+    np.testing.assert_array_equal(one.rgb.interp.data, other.rgb.interp.data)
+    np.testing.assert_array_equal(sample.xyz, before[0])
+    np.testing.assert_array_equal(sample.rgb, before[1])
+
+
+def test_the_table_goes_where_the_dataset_has_one():
+    sample = table()
+    removed, kept = Extractor(size=96)(sample), Extractor(size=96, isolate=False)(sample)
+    assert kept.foreground.mean() > 0.9
+    assert 0.1 < removed.foreground.mean() < 0.5
+    other = sample.with_(dataset="road")
+    assert Extractor(size=96)(other).foreground.mean() > 0.9
+    assert Extractor(size=96, isolate=True)(other).foreground.mean() < 0.5
+    isolated = dome(dataset="rendered")
+    np.testing.assert_array_equal(Extractor(size=96)(isolated).cloud, isolated.xyz)
+
+
+def test_invalid_points_are_zero_in_the_cloud():
+    sample = dome()
+    xyz = sample.xyz.copy()
+    xyz[40, 40, 1] = 0  # one zero coordinate: no point
+    features = extract(sample.with_(xyz=xyz, valid=None), size=96)
+    assert (features.cloud[40, 40] == 0).all() and not features.foreground[40, 40]
+
+
+def test_truth_goes_beside_the_features():
+    tokens = Extractor(size=192).tokens(dome(96))
+    assert tokens.truth.mask.shape == (192, 192) and tokens.truth.label == 1 and tokens.truth.defect == "dent"
+    assert tokens.truth.mask.sum() == 4 * dome(96).mask.sum()
+
+
+@pytest.mark.parametrize("points", [0, 5])
+def test_an_almost_empty_cloud_is_named(points, tmp_path):
+    sample = dome(path=tmp_path / "003.png")
+    xyz = np.zeros_like(sample.xyz)
+    xyz[48, 48:48 + points] = 0.5
+    with pytest.raises(DataError, match=rf"003\.png: has only {points} valid points"):
+        extract(sample.with_(xyz=xyz, valid=None), size=96)
+
+
+def test_keys_name_everything_that_matters():
+    base = Extractor(size=112)
+    others = [Extractor(size=96), Extractor(size=112, pad="zero"), Extractor(size=112, isolate=False),
+              Extractor("random", "random", 112), Extractor("random", "random", 112, seed=1),
+              *(Extractor(**TINY | {"size": 96} | more) for more in ({}, {"seed": 1}, {"backbone_mode": "eval"},
+                                                                     {"xyz_blocks": 1}, {"rgb_blocks": 1}))]
+    keys = [base.key, *(o.key for o in others)]
+    assert len(set(keys)) == len(keys)
+    assert Extractor(size=112).key == base.key
+    assert "device" not in base.settings and base.settings["pad"] == "edge"
+
+
+def test_keys_name_the_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(extractor, "LIBRARY", tmp_path)
+    (tmp_path / "a.py").write_text("x = 1  # one\n")
+    digests = []
+    for text in ("x = 1  # one\n", "# other words\nx = 1\n", "x = 2\n"):
+        (tmp_path / "a.py").write_text(text)
+        source_digest.cache_clear()
+        digests.append(source_digest("*.py"))
+    source_digest.cache_clear()
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_backbones_are_loaded_once():
+    extractor._extractor.cache_clear()
+    for _ in range(3):
+        extract(dome(), size=96)
+    assert extractor._extractor.cache_info().hits == 2
+
+
+def test_family_names():
+    assert family("paper") == ("dino_vitb8", "point_mae")
+    assert family("dinov2_vitb14+descriptors") == ("dinov2_vitb14", "descriptors")
+    with pytest.raises(UnknownName, match="'descriptors'"):
+        family("descriptor")
+
+
+@pytest.mark.parametrize(("given", "match"), [({"xyz": "point_mea"}, "point_mae"), ({"rgb": "dino_vitb9"}, "dino_vitb8"),
+                                              ({"rgb_block": 8}, "rgb_blocks"), ({"pad": "egde"}, "edge")])
+def test_unknown_names_suggest_the_nearest(given, match):
+    with pytest.raises(UnknownName, match=match):
+        extract(dome(), **given)
+
+
+def test_wrong_types_and_missing_weights(monkeypatch, tmp_path):
+    with pytest.raises(SettingsError, match=r"rgb_blocks='8': expected int, got str"):
+        Extractor(rgb_blocks="8")
+    monkeypatch.setattr("mmadlib.paths.WEIGHTS", tmp_path)
+    with pytest.raises(WeightsError, match=r"pretrain\.pth"):
+        Extractor("descriptors", "point_mae")
