@@ -8,7 +8,7 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 # strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
 STRICT := $(wildcard notebooks/02_*.ipynb notebooks/90_*.ipynb notebooks/91_*.ipynb)
 LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
-NBVAL := -W default -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
+NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
