@@ -28,7 +28,7 @@ MAX_POINTS = 5000  # interactive clouds stay light enough for a stored notebook
 def style() -> None:
     """Set the house style; called once at the top of a notebook."""
     mpl.rcParams.update({
-        "figure.dpi": 90, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
+        "figure.dpi": 80, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "image.cmap": SCORE,
         "image.interpolation": "nearest", "axes.prop_cycle": mpl.cycler(color=PALETTE), "legend.frameon": False,
         "svg.hashsalt": "mmadlib",
@@ -72,25 +72,37 @@ def outline(ax: Axes, mask: np.ndarray, colour: str = TRUTH) -> None:
         ax.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
-def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]], scores: bool | None = None) -> Figure:
+def box(region: np.ndarray, margin: int = 6) -> tuple[slice, slice]:
+    """The smallest square window around a region (H, W) bool, with a margin in pixels; the whole image when it is empty."""
+    if not region.any():
+        return np.s_[:, :]
+    (top, bottom), (left, right) = ((i.min() - margin, i.max() + margin + 1) for i in np.nonzero(region))
+    side = max(bottom - top, right - left)
+    start = [min(max((a + b - side) // 2, 0), max(n - side, 0)) for (a, b), n in
+             zip(((top, bottom), (left, right)), region.shape, strict=True)]
+    return np.s_[start[0]:start[0] + side, start[1]:start[1] + side]
+
+
+def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]]) -> Figure:
     """One row per sample: picture, relief, and, when given, the anomaly map; the ground truth outlined in each.
 
-    rows  dicts with rgb uint8 (H, W, 3), xyz float32 (H, W, 3), mask bool (H, W), title, and optionally map float (H, W).
-          All maps share one colour scale, so a bright map means a bright map of another row.
+    rows  dicts with rgb uint8 (H, W, 3), xyz float32 (H, W, 3), mask bool (H, W), title, and optionally map float (H, W) and
+          object bool (H, W), to which the row is cropped. All maps share one colour scale, so a bright map means a bright
+          map of another row.
     """
-    scores = any("map" in row for row in rows) if scores is None else scores
-    columns = 3 if scores else 2
-    fig, axes = plt.subplots(len(rows), columns, figsize=(2.5 * columns + 0.4, 2.45 * len(rows)), squeeze=False)
+    columns = 3 if any("map" in row for row in rows) else 2
+    fig, axes = plt.subplots(len(rows), columns, figsize=(2.1 * columns + 0.5, 1.95 * len(rows) + 0.2), squeeze=False)
     top = max((float(np.max(row["map"])) for row in rows if "map" in row), default=1.0)
     for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
-        line[0].imshow(row["rgb"])
-        relief = line[1].imshow(height_image(row["xyz"]), cmap=DEPTH)
-        fig.colorbar(relief, ax=line[1], shrink=0.75, label="relief, mm")
+        window = box(row["object"]) if "object" in row else np.s_[:, :]
+        relief = height_image(np.where(row["object"][..., None], row["xyz"], 0) if "object" in row else row["xyz"])
+        line[0].imshow(row["rgb"][window])
+        fig.colorbar(line[1].imshow(relief[window], cmap=DEPTH), ax=line[1], shrink=0.75, label="relief, mm")
         if "map" in row:
-            heat = line[2].imshow(row["map"], cmap=SCORE, vmin=0, vmax=top)
+            heat = line[2].imshow(row["map"][window], cmap=SCORE, vmin=0, vmax=top)
             fig.colorbar(heat, ax=line[2], shrink=0.75, label="score")
         for ax, name in zip(line, ("picture", "3D scan", "anomaly map"), strict=False):
-            outline(ax, row["mask"])
+            outline(ax, row["mask"][window])
             _bare(ax, name if i == 0 else "")
         line[0].set_ylabel(row.get("title", ""))
     return fig
@@ -118,8 +130,8 @@ def thin(xyz: np.ndarray, limit: int = MAX_POINTS) -> np.ndarray:
 def cloud3d(xyz: np.ndarray, values: np.ndarray, label: str = "score", limit: int = MAX_POINTS) -> go.Figure:
     """Interactive point cloud (H, W, 3) in mm coloured by values (H, W); turn it with the mouse."""
     keep = thin(xyz, limit)
-    x, y, z = (xyz.reshape(-1, 3)[keep].T * 1000).round(1)
-    marker = {"size": 2.2, "color": np.asarray(values, float).ravel()[keep].round(3), "colorscale": "Inferno",
+    x, y, z = (xyz.reshape(-1, 3)[keep].T * 1000).round(1).astype(np.float32)
+    marker = {"size": 2.2, "color": np.asarray(values, np.float32).ravel()[keep].round(3), "colorscale": "Inferno",
               "colorbar": {"title": {"text": label}, "thickness": 12}}
     fig = go.Figure(go.Scatter3d(x=x, y=-y, z=-z, mode="markers", marker=marker,
                                  hovertemplate=f"{label} %{{marker.color}}<extra></extra>"))
@@ -137,7 +149,7 @@ def cloud_picture(xyz: np.ndarray, values: np.ndarray, label: str = "score") -> 
     fig = plt.figure(figsize=(5.2, 3.6))
     ax = fig.add_subplot(projection="3d")
     dots = ax.scatter(x, -y, -z, c=np.asarray(values, float).ravel()[keep], cmap=SCORE, s=3, linewidths=0)
-    ax.set_box_aspect((np.ptp(x), np.ptp(y), np.ptp(z)))
+    ax.set_box_aspect((np.ptp(x), np.ptp(y), np.ptp(z)), zoom=1.35)
     ax.view_init(elev=50, azim=-80)
     ax.set_axis_off()
     fig.colorbar(dots, ax=ax, shrink=0.6, label=label)

@@ -82,3 +82,23 @@ def test_interactive_shows_one_mimetype(tilted, monkeypatch):
     monkeypatch.setattr("plotly.io._renderers.ipython_display.display", lambda bundle, raw: shown.append(bundle))
     plots.interactive(plots.cloud3d(tilted, np.ones((40, 50)), limit=10))
     assert list(shown[0]) == ["application/vnd.plotly.v1+json"]
+
+
+def test_box_is_a_square_window_inside_the_image():
+    region = np.zeros((40, 60), bool)
+    region[2:6, 50:58] = True
+    rows, columns = plots.box(region, margin=3)
+    assert rows.stop - rows.start == columns.stop - columns.start == 14
+    assert rows.start == 0 and columns.stop == 60
+    assert region[rows, columns].sum() == region.sum()
+    assert region[plots.box(np.zeros((4, 5), bool))].shape == (40, 60)
+    region[:] = True
+    assert region[plots.box(region)].shape == (40, 60)
+
+
+def test_rows_are_cropped_to_their_object(tilted):
+    region = np.zeros((40, 50), bool)
+    region[10:20, 10:20] = True
+    row = {"rgb": np.zeros((40, 50, 3), np.uint8), "xyz": tilted, "mask": region, "object": region}
+    relief = plots.show_samples([row]).axes[1].images[0].get_array()
+    assert relief.shape == (22, 22) and (~np.ma.getmaskarray(relief)).sum() == 100
