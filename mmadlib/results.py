@@ -17,9 +17,9 @@ from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import FIGURES, RESULTS, RUNS, resolve, shown
 from mmadlib.record import COLUMNS, KEYS, NUMBERS, PROVENANCE, collect, find, ordered
+from mmadlib.tables import METRIC_NAMES, by_method, text
 
-MAIN_METRICS = ("i_auroc", "p_auroc", "aupro_30", "aupro_30_fg")
-MODALITIES = ("rgb", "xyz", "both", "relation")
+MAIN_METRICS = ("i_auroc", "aupro_30")
 
 
 class Update(NamedTuple):
@@ -58,11 +58,11 @@ def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.Dat
 
 
 def _write(table: pd.DataFrame, path: Path, **options) -> None:
-    text = io.StringIO()
-    table.to_csv(text, index=False, lineterminator="\n", **options)
-    if not path.is_file() or path.read_text() != text.getvalue():
+    csv = io.StringIO()
+    table.to_csv(csv, index=False, lineterminator="\n", **options)
+    if not path.is_file() or path.read_text() != csv.getvalue():
         with atomic(path) as temporary:
-            temporary.write_text(text.getvalue())
+            temporary.write_text(csv.getvalue())
 
 
 def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
@@ -82,28 +82,17 @@ def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
     return Update(len(records), len(_rest(old, fresh, KEYS)[KEYS].drop_duplicates()), len(table))
 
 
-def main_table(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per dataset, method, variant, features and shots: means over data seeds, categories and seeds.
-
-    Columns: categories (how many), MAIN_METRICS over all defects, then image AUROC by the modality that shows the defect.
-    """
-    by = ["dataset", "method", "variant", "features", "shots"]
-    everything = results[results["subset"] == "all"]
-    table = everything.pivot_table(index=by, columns="metric", values="value").reindex(columns=MAIN_METRICS)
-    images = results[results["metric"] == "i_auroc"]
-    kinds = images.pivot_table(index=by, columns="subset", values="value").reindex(columns=MODALITIES)
-    categories = everything.groupby(by)["category"].nunique().rename("categories")
-    return pd.concat([categories, table, kinds.add_prefix("i_auroc ")], axis=1)
-
-
 def main(folder: str | Path = RESULTS) -> None:
-    """Print the main table and where the rest lies."""
+    """Print the main tables and where the rest lies."""
     results = read_results(folder)
     if results.empty:
         print(f"{shown(resolve(folder) / 'results.csv')} holds no rows yet: make reproduce")
         return
-    print("Means over categories and seeds; `i_auroc <modality>`: defects that this modality shows\n")
-    print(main_table(results).reset_index().to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
+    print("Means over categories, data seeds and seeds; columns: all defects, then those that one modality shows")
+    for dataset, shots in results[["dataset", "shots"]].drop_duplicates().itertuples(index=False):
+        for metric in MAIN_METRICS:
+            print(f"\n{dataset}, {shots} shots, {METRIC_NAMES[metric]}")
+            print(text(by_method(results, metric, dataset=dataset, shots=shots)))
     print(f"\nall numbers: {shown(resolve(folder) / 'results.csv')}   provenance: {shown(resolve(folder) / 'runs.csv')}\n"
           f"tables and figures: notebooks/90_tables.ipynb, notebooks/91_figures.ipynb, {shown(FIGURES)}/\n"
           f"executed notebooks: {shown(RUNS)}/notebooks/")
