@@ -1,7 +1,7 @@
 """Area under the per-region overlap curve (AUPRO): exact, and as published.
 
 PRO(t) is the mean, over the connected regions of the ground truth, of the share of a region's pixels with score > t. AUPRO is
-its integral over the false-positive rate (FPR) from 0 to a limit L, divided by L (Bergmann et al., IJCV 2021, Sec. 5.2).
+its integral over the false-positive rate (FPR) from 0 to a limit L, divided by L (Bergmann et al., IJCV 2021).
 """
 
 from __future__ import annotations
