@@ -17,7 +17,6 @@ from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import FIGURES, RESULTS, RUNS, resolve, shown
 from mmadlib.record import COLUMNS, KEYS, NUMBERS, PROVENANCE, collect, find, ordered
-from mmadlib.tables import METRIC_NAMES, by_method, text
 
 MAIN_METRICS = ("i_auroc", "aupro_30")
 
@@ -84,6 +83,8 @@ def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
 
 def main(folder: str | Path = RESULTS) -> None:
     """Print the main tables and where the rest lies."""
+    from mmadlib.tables import METRIC_NAMES, by_method, text  # here: they know the methods, and merging needs no torch
+
     results = read_results(folder)
     if results.empty:
         print(f"{shown(resolve(folder) / 'results.csv')} holds no rows yet: make reproduce")
