@@ -16,6 +16,7 @@ from mmadlib.atomic import atomic
 from mmadlib.data import Entry, Samples, load
 from mmadlib.errors import unknown
 from mmadlib.features import Extractor, FeatureSet, Truth, extract_all, family
+from mmadlib.loading import to_grid
 from mmadlib.methods import METHODS, Method, Scores
 from mmadlib.metrics import bootstrap_auroc, evaluate_maps, image_auroc
 from mmadlib.progress import bar
@@ -36,6 +37,12 @@ class Outcome:
     scores: list[Scores]
     truths: list[Truth]
     folder: Path
+
+    def row(self, i: int) -> dict:
+        """Sample i on the grid of its map, as plots.show_samples takes it: rgb, xyz, mask, object, map and title."""
+        grid, seen = to_grid(self.test[i], self.features[i].size[0]), self.features[i]
+        return {"rgb": grid.rgb, "xyz": seen.cloud, "mask": grid.mask, "object": seen.foreground, "map": self.scores[i].map,
+                "title": self.truths[i].defect}
 
 
 def limit_test(test: Samples, limit: int | None) -> Samples:

@@ -28,7 +28,7 @@ MAX_POINTS = 5000  # interactive clouds stay light enough for a stored notebook
 def style() -> None:
     """Set the house style; called once at the top of a notebook."""
     mpl.rcParams.update({
-        "figure.dpi": 80, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
+        "figure.dpi": 72, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "image.cmap": SCORE,
         "image.interpolation": "nearest", "axes.prop_cycle": mpl.cycler(color=PALETTE), "legend.frameon": False,
         "svg.hashsalt": "mmadlib",
@@ -91,7 +91,7 @@ def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]]) -> Figure:
           map of another row.
     """
     columns = 3 if any("map" in row for row in rows) else 2
-    fig, axes = plt.subplots(len(rows), columns, figsize=(2.1 * columns + 0.5, 1.95 * len(rows) + 0.2), squeeze=False)
+    fig, axes = plt.subplots(len(rows), columns, figsize=(1.85 * columns + 0.5, 1.7 * len(rows) + 0.2), squeeze=False)
     top = max((float(np.max(row["map"])) for row in rows if "map" in row), default=1.0)
     for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
         window = box(row["object"]) if "object" in row else np.s_[:, :]
