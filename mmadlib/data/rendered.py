@@ -37,7 +37,7 @@ SPLITS = ("train", "validation", "test", "twins")
 COUNTS = {"train": 60, "validation": 6, "good": 24, "defect": 12}
 MODALITY = {"stain": "rgb", "dent": "xyz", "dent_lit": "both", "crack": "both", "relation": "relation"}
 TWINNED = ("stain", "dent")  # one modality shows these: the clean twin makes blindness exact
-STRENGTH = {"organic": 2.0}  # its normal parts vary more; 1 elsewhere
+STRENGTH = {"plain": 1.0, "shape": 1.2, "keyed": 1.3, "free": 1.3, "organic": 1.3}  # more where normal parts vary more
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def plan(category: str, split: str) -> tuple[Plan, ...]:
     partners = [("test", d, i) for d in TWINNED for i in range(COUNTS["defect"])]
     if split == "twins":
         return tuple(Plan("twins", "good", n, key, 0.0) for n, key in enumerate(partners))
-    strength = STRENGTH.get(category, 1.0)
+    strength = STRENGTH[category]
     good = [Plan(split, "good", i, (split, "good", i), 0.0) for i in range(COUNTS["good"])]
     return tuple(good + [Plan(split, d, i, (split, d, i), strength) for d in sorted(defects(category))
                          for i in range(COUNTS["defect"])])

@@ -10,7 +10,7 @@ from mmadlib.render.materials import textures
 from mmadlib.render.noise import field, grain
 from mmadlib.render.parts import Feature, Kind, Part
 
-BLUE, RED, TEAL, CREAM, COAL, WHITE = ((0.13, 0.30, 0.66), (0.70, 0.13, 0.12), (0.05, 0.50, 0.48), (0.86, 0.78, 0.60),
+BLUE, RED, TEAL, CREAM, COAL, WHITE = ((0.13, 0.27, 0.56), (0.62, 0.13, 0.11), (0.05, 0.50, 0.48), (0.86, 0.78, 0.60),
                                        (0.13, 0.13, 0.14), (0.88, 0.88, 0.87))
 ALUMINIUM = ((0.74, 0.75, 0.77), (0.69, 0.70, 0.71), (0.77, 0.75, 0.71))  # batches of one metal
 SCREW = Kind(-3.0, COAL, flank=1.0, gloss=0.6)
@@ -70,7 +70,7 @@ def free(rng: np.random.Generator) -> Part:
 
 def shape(rng: np.random.Generator) -> Part:
     """Enamelled casting with lobes: domes, wells and ribs of any number under one coat of paint."""
-    radius, up, down = 40 * rng.uniform(0.95, 1.05), Kind(2.4, flank=2.5), Kind(-2.4, flank=2.5)
+    radius, up, down = 40 * rng.uniform(0.95, 1.05), Kind(2.6, flank=1.8), Kind(-2.6, flank=1.8)
     spots = _scatter(rng, int(rng.integers(6, 10)), rng.uniform(5.0, 8.0, 10), _disc(radius), [])
     features = []
     for x, y, r in spots:

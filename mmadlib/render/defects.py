@@ -14,7 +14,7 @@ KINDS = {"stain": "rgb", "dent": "xyz", "dent_lit": "both", "crack": "both", "re
 # residues that no category uses as a colour: rust, cutting oil, verdigris, flux, soot, violet marker
 RESIDUES = tuple(linear(c) for c in ((0.52, 0.27, 0.08), (0.55, 0.47, 0.10), (0.30, 0.62, 0.38), (0.80, 0.74, 0.30),
                                      (0.10, 0.09, 0.08), (0.46, 0.24, 0.52)))
-DELTA_E, DENT_DEPTH, CRACK_DEPTH = 24.0, 1.8, 1.6  # at strength 1: CIE 1976 colour difference, mm, mm
+DELTA_E, DENT_DEPTH, CRACK_DEPTH = 42.0, 2.2, 1.6  # at strength 1: CIE 1976 colour difference, mm, mm
 NOISE_CELL = 0.5
 
 
@@ -86,8 +86,8 @@ def _share(under: np.ndarray, residue: np.ndarray, wanted: float) -> float:
 
 def draw_defect(rng: np.random.Generator, kind: str, part: Part, strength: float) -> Defect:
     """A defect somewhere on the top of the part. All draws are made whatever the kind, so kinds share their places."""
-    size = rng.uniform(4.0, 6.0)
-    margin = 1.9 * size if kind == "crack" else 1.4 * size
+    size = rng.uniform(4.5, 7.0)
+    margin = 1.4 * size
     spots = rng.uniform(-part.radius, part.radius, (400, 2))
     spots = spots[part.depth_inside(*spots.T) > margin + 3]
     form = ("gouge", "bruise", "rough")[rng.integers(3)]

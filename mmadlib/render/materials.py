@@ -77,7 +77,7 @@ def enamel(part: Part, x: np.ndarray, y: np.ndarray) -> Surface:
     s = _blank(part, x, 0.0, 0.36)
     slow, fine = lookup(part.textures["slow"], x, y, CELL), lookup(part.textures["fine"], x, y, CELL)
     s.albedo *= (1 + 0.05 * slow + 0.035 * fine)[:, None]
-    s.bump += _slope(0.05 * part.textures["peel"] + 0.006 * part.textures["fine"], x, y)
+    s.bump += _slope(0.03 * part.textures["peel"] + 0.006 * part.textures["fine"], x, y)
     return s
 
 

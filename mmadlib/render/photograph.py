@@ -64,8 +64,8 @@ def take(key: tuple[int | str, ...], category: str, defect: str = "good", streng
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Any rotation, a few millimetres off centre, the camera tilted by 20 to 24 degrees."""
-    return Pose(rng.uniform(0, 2 * np.pi), *rng.uniform(-4, 4, 2), np.deg2rad(rng.uniform(20, 24)))
+    """Any rotation, a few millimetres off centre, the camera tilted by 13 to 17 degrees."""
+    return Pose(rng.uniform(0, 2 * np.pi), *rng.uniform(-3, 3, 2), np.deg2rad(rng.uniform(13, 17)))
 
 
 class View:
@@ -89,7 +89,7 @@ class View:
         top = surface(self.part, px, py)
         if flaw is not None:
             flaw.colour(top, px, py)
-        weave, tint = grain(rng, TEXELS, (1.0, 6.0)), rng.uniform(0.85, 1.15, 3) * [1, 0.98, 1]
+        weave, tint = grain(rng, TEXELS, (0.8, 3.0)), rng.uniform(0.9, 1.1) + rng.normal(0, 0.015, 3)
         table = table_surface(points[~on, 0], points[~on, 1], weave, tint)
         out = np.empty((SIZE * SIZE, 3), np.float32)
         away = unit(pose.camera[:, 3] - points)
@@ -102,7 +102,9 @@ class View:
         gy, gx = (lookup(g.astype(np.float32), px, py, MESH, wrap=False) for g in self.scene.slope)
         gx, gy = gx + top.bump[:, 0], gy + top.bump[:, 1]
         c, s = np.float32(np.cos(self.scene.pose.turn)), np.float32(np.sin(self.scene.pose.turn))
-        return unit(np.stack([s * gy - c * gx, -s * gx - c * gy, np.ones_like(gx)], -1))
+        smooth = unit(np.stack([s * gy - c * gx, -s * gx - c * gy, np.ones_like(gx)], -1))
+        flat = self.normals[self.on_part]  # at the foot of the wall the slope already knows of the table: use the facet
+        return np.where(flat[:, 2:] < 0.35, flat, smooth)
 
 
 def _flat(s: Surface) -> np.ndarray:

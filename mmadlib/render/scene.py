@@ -12,10 +12,11 @@ import open3d as o3d
 from mmadlib.render.noise import unit
 
 SIZE = 224  # pixels, both sides
-FOCUS, PIXEL = 0.0136, 1.8e-5  # m, m per pixel: 756 px focal length, about 0.66 mm per pixel on the table
+FOCUS, PIXEL = 0.0152, 1.8e-5  # m, m per pixel: 844 px focal length, about 0.6 mm per pixel on the table
 CENTRE = (111.75, 111.75)  # off the pixel centres, so that no point has a zero coordinate
 DISTANCE = 500.0  # mm from the camera to the middle of the table
 MESH = 0.6  # mm between vertices
+SKIRT = 1.0  # mm: lower hits lie on mesh cells that run out onto the table
 THREADS = 1  # samples are the unit of parallel work
 
 
@@ -88,7 +89,9 @@ class Scene:
         hit = self.rays.cast_rays(_tensor(np.concatenate([origin, ways], -1)), nthreads=THREADS)
         depth = hit["t_hit"].numpy()
         normals = hit["primitive_normals"].numpy()
-        return depth, origin + depth[..., None] * ways, normals * np.sign(normals[..., 2:] + 1e-9), hit["geometry_ids"].numpy() != self.table
+        normals = normals * np.where(normals[..., 2:] < 0, -1, 1).astype(np.float32)
+        points = origin + depth[..., None] * ways
+        return depth, points, normals, (hit["geometry_ids"].numpy() != self.table) & (points[..., 2] > SKIRT)
 
     def blocked(self, points: np.ndarray, towards: np.ndarray, far: float = np.inf) -> np.ndarray:
         """bool (...): whether the ray from each point along `towards` (broadcast) meets anything before `far`."""

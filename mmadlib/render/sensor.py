@@ -10,6 +10,8 @@ from mmadlib.render.scene import CENTRE, FOCUS, PIXEL, SIZE, Scene, directions
 BASELINE = 110.0  # mm from camera to projector, along x
 NOISE = 0.07  # mm at 500 mm, facing the camera
 DISPARITY_STEP = 1 / 36  # pixels; 0.08 mm of depth at 500 mm
+GRAZING = 0.38  # cosine to the camera below which returns begin to fail; 0.12 lower none is left
+SPECKLE = 0.0015  # share of returns lost anywhere
 JUMP = 2.5  # mm of depth between neighbours that decoding does not survive
 STORED_STEP = 2.0**-17  # metres; rounding that the file keeps, 8 micrometres
 
@@ -21,9 +23,9 @@ def dropouts(scene: Scene, depth: np.ndarray, points: np.ndarray, normals: np.nd
     towards = projector - points
     hidden = scene.blocked(points, towards, far=0.999) | ((normals * towards).sum(-1) <= 0)
     jump = maximum_filter(depth, 3) - minimum_filter(depth, 3) > JUMP
-    grazing = 1 - facing(scene, points, normals)
+    grazing = (GRAZING - facing(scene, points, normals)) / 0.12
     luck = rng.random(depth.shape, dtype=np.float32)
-    return hidden | (jump & (luck < 0.75)) | (luck < 0.0015 + 0.5 * np.maximum(grazing - 0.75, 0) * 4)
+    return hidden | (luck < np.maximum(grazing, np.where(jump, 0.75, SPECKLE)))
 
 
 def facing(scene: Scene, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

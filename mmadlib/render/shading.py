@@ -28,8 +28,8 @@ class Lights:
 
 
 def draw_lights(rng: np.random.Generator) -> Lights:
-    """One set-up of an inspection cell: the key moves within a quarter turn, strengths and warmth vary by some percent."""
-    azimuth, height = rng.uniform(0.2, 1.6) * np.pi / 2 + 0.9, np.deg2rad(rng.uniform(48, 62))
+    """One set-up of an inspection cell: the key moves within 60 degrees, strengths and warmth vary by some percent."""
+    azimuth, height = np.deg2rad(rng.uniform(95, 155)), np.deg2rad(rng.uniform(48, 62))
     main = np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)])
     key = main + 0.17 * rng.standard_normal((8, 3))
     ring = (np.arange(14) + rng.uniform()) * np.pi * (3 - np.sqrt(5))  # golden angle: even cover of the disc
@@ -39,7 +39,7 @@ def draw_lights(rng: np.random.Generator) -> Lights:
     warm = np.array([1, 1, 1]) + rng.normal(0, 0.02, 3) * [1, 0.3, -1]
     gain = rng.uniform(0.92, 1.08)
     fill = np.array([np.cos(side) * 0.7, np.sin(side) * 0.7, 0.71])
-    parts = (unit(key), 1.55 * gain * warm, fill, 0.35 * gain * np.ones(3), dome, 0.62 * gain * np.array([0.97, 1.0, 1.04]))
+    parts = (unit(key), 1.8 * gain * warm, fill, 0.35 * gain * np.ones(3), dome, 0.52 * gain * np.array([0.97, 1.0, 1.04]))
     return Lights(*(p.astype(np.float32) for p in parts))
 
 
