@@ -13,7 +13,7 @@ from mmadlib.errors import SettingsError
 
 NEAR_ORIGIN = 1e-3  # squared distance to the sensor below which the reference CUDA kernel never picks a point
 EPSILON = 1e-8  # added to squared distances before they are inverted
-SPARE = 8  # neighbours asked for beyond k, to see ties at the k-th
+SPARE = 2  # neighbours asked for beyond k, to see ties at the k-th
 ROWS = 64  # rows of a full distance matrix held at once
 
 

@@ -48,13 +48,16 @@ class Groups:
     index: np.ndarray
     weight: np.ndarray
 
+    def canvas(self, points: np.ndarray) -> sparse.csr_array:
+        """CSR (P, T), the blend of each of P pixels before the mean; bool `points` marks the N valid ones among them."""
+        start = np.concatenate([[0], 3 * np.cumsum(points.ravel())])
+        return sparse.csr_array((self.weight.astype(np.float32).ravel(), self.index.astype(np.int32).ravel(), start),
+                                shape=(points.size, len(self.tokens)))
+
     def feature_map(self, points: np.ndarray) -> FeatureMap:
         """On the pixel grid of `points`, bool (S, S) marking the N valid points."""
         size = len(points)
-        start = np.concatenate([[0], 3 * np.cumsum(points.ravel())])
-        canvas = sparse.csr_array((self.weight.astype(np.float32).ravel(), self.index.astype(np.int32).ravel(), start),
-                                  shape=(size * size, len(self.tokens)))
-        interp = pool3(size) @ canvas
+        interp = pool3(size) @ self.canvas(points)
         interp.eliminate_zeros()
         interp.sort_indices()
         return FeatureMap(self.tokens, interp, size)
