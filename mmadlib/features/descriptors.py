@@ -1,6 +1,6 @@
 """Dense hand-crafted descriptors on a 56 x 56 token grid: the front end that needs no weights.
 
-34 numbers for the picture (Lab statistics, oriented gradients) and 15 for the cloud (signed curvatures, slope, roughness,
+26 numbers for the picture (Lab statistics, oriented gradients) and 15 for the cloud (signed curvatures, slope, roughness,
 height differences). Raw values: a method standardises them with its training foreground.
 """
 

@@ -1,8 +1,10 @@
-"""RGB descriptors: colour statistics in CIE Lab and oriented gradients, 34 numbers a token, no weights.
+"""RGB descriptors: colour statistics in CIE Lab and oriented gradients, 26 numbers a token, no weights.
 
-Per token and scale: mean and deviation of L*, a*, b* (CIE 1976) over a Gaussian window, 3 scales; gradient magnitude of L*
-in eight signed orientations (histograms of oriented gradients, Dalal & Triggs, CVPR 2005; bins shared linearly, no block
-normalisation, because a change of contrast is a defect, too), 2 scales. Only object pixels enter.
+Per token and scale: mean and deviation of L*, a*, b* (CIE 1976) over a Gaussian window, 3 scales; gradient of L* in four
+unsigned orientations (histograms of oriented gradients, Dalal & Triggs, CVPR 2005), 2 scales. Bins are shared linearly and
+compressed by log(1 + v) instead of normalised by blocks: a change of contrast is a defect, too, but the strong edges of a
+normal part must not drown it. Windows are small for the same reason: what lies around differs from part to part. Only
+object pixels enter.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
     from mmadlib.loading import Grid
 
 # radii as shares of the picture's side; 1/56 is one token, 4 px of 224
-COLOUR_SCALES = (0.5 / GRID, 1 / GRID, 2 / GRID)
-GRADIENT_SCALES = (0.25 / GRID, 0.5 / GRID)  # the histogram's window is four times as wide
-BINS = 8
+COLOUR_SCALES = (0.25 / GRID, 0.5 / GRID, 1 / GRID)
+GRADIENT_SCALES = (0.25 / GRID, 0.5 / GRID)  # the histogram's window is twice as wide
+BINS = 4
 
 RGB_CHANNELS = tuple(
     [f"{stat}_{c}_{i}" for i in range(len(COLOUR_SCALES)) for stat in ("mean", "std") for c in "Lab"]
-    + [f"gradient_{360 // BINS * b}_{i}" for i in range(len(GRADIENT_SCALES)) for b in range(BINS)]
+    + [f"gradient_{180 // BINS * b}_{i}" for i in range(len(GRADIENT_SCALES)) for b in range(BINS)]
 )
 
 
 def rgb_descriptors(grid: Grid) -> np.ndarray:
-    """Descriptors float32 (GRID * GRID, 34) of a loaded sample, raw; channels in `RGB_CHANNELS`.
+    """Descriptors float32 (GRID * GRID, 26) of a loaded sample, raw; channels in `RGB_CHANNELS`.
 
     The cloud enters only through the object mask; tokens off the object are zero.
     """
@@ -58,16 +60,16 @@ def _colour(lab: np.ndarray, mask: np.ndarray, on: np.ndarray) -> np.ndarray:
 
 
 def _gradients(light: np.ndarray, mask: np.ndarray, on: np.ndarray) -> np.ndarray:
-    """Oriented gradients of L* (S, S) at two scales, L* per scale length, (n, 16)."""
+    """Oriented gradients of L* (S, S) at two scales, log(1 + L* per scale length), (n, 8)."""
     parts = []
     for scale in GRADIENT_SCALES:
         sigma = scale * len(mask)
         gy, gx = _masked_gradient(light, mask, sigma)
-        turn = np.arctan2(gy, gx) / (2 * np.pi) * BINS
+        turn = np.arctan2(gy, gx) / np.pi * BINS
         away = np.abs((turn - np.arange(BINS)[:, None, None] + BINS / 2) % BINS - BINS / 2)
         votes = (1 - away).clip(0) * np.hypot(gx, gy) * sigma
-        sums = window_sums(np.concatenate([mask[None], votes * mask]), windows(len(mask), 4 * sigma)[0])[on]
-        parts.append(sums[:, 1:] / sums[:, :1])
+        sums = window_sums(np.concatenate([mask[None], votes * mask]), windows(len(mask), 2 * sigma)[0])[on]
+        parts.append(np.log1p(sums[:, 1:] / sums[:, :1]))
     return np.concatenate(parts, axis=1)
 
 

@@ -20,8 +20,8 @@ from mmadlib.features.windows import GRID, object_mask, tokens_on, windows
 if TYPE_CHECKING:
     from mmadlib.loading import Grid
 
-SCALES = (0.02, 0.04, 0.08)  # window sigmas as shares of the object's extent, the root of its area in pixels
-OUTER = 0.16  # what the height at the third scale is compared with
+SCALES = (0.01, 0.02, 0.04)  # window sigmas as shares of the object's extent, the root of its area in pixels
+OUTER = 0.08  # what the height at the third scale is compared with
 POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # of (row, column): 1, v, u, v^2, uv, u^2
 BEND = 0.01  # ridge on the quadratic terms: where a window holds too few pixels the surface is a plane
 
@@ -43,8 +43,8 @@ def xyz_descriptors(grid: Grid, fpfh: bool = False) -> np.ndarray:
     if len(on) == 0 or weight.sum() < len(POWERS):
         return out
     points = object_frame(grid.xyz, weight)
-    extent = np.sqrt(mask.sum())
-    fits = [Fit(points, weight, max(share * extent, 1.0), on) for share in (*SCALES, OUTER)]
+    extent = max(np.sqrt(mask.sum()), 1 / SCALES[0])  # a window of less than a pixel would see nothing
+    fits = [Fit(points, weight, share * extent, on) for share in (*SCALES, OUTER)]
     parts = [_statistics(fit, outer) for fit, outer in pairwise(fits)]
     if fpfh:
         parts.append(fpfh_tokens(points, weight)[on])
