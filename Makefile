@@ -70,10 +70,12 @@ bench: setup  ## speed and memory beside plain implementations
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place
 	OMP_NUM_THREADS=2 $(PY) workflow/store.py $(NOTEBOOKS)
 
-road: setup  ## convert the stereo_pothole set: make road ROAD_SRC=<its folder>
+road: setup  ## real data: convert the stereo_pothole set and run CFM on it: make road ROAD_SRC=<its folder>
 	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \
 	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
 	$(PY) -m mmadlib.data.convert_road "$(ROAD_SRC)" data/road
+	$(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
+	@$(PY) -m mmadlib.results
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
 	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .coverage

@@ -44,7 +44,7 @@ def project(tmp_path_factory):
     params = {"dataset": "folder", "data_seed": 0, "features": "random", "variant": "default", "shots": 4, "seed": 0,
               "out_dir": "runs"}
     (root / "workflow/params/20_cfm/tiny.yaml").write_text(yaml.safe_dump(params))
-    plan = {"once": [], "runs": [{"params": "20_cfm/tiny.yaml", "categories": ["bolt"], "shots": [0]}]}
+    plan = {"once": {}, "each": {}, "runs": [{"params": "20_cfm/tiny.yaml", "categories": ["bolt"], "shots": [0]}]}
     (root / "workflow/config.yaml").write_text(yaml.safe_dump(plan))
     return root
 
@@ -80,9 +80,9 @@ def test_the_workflow_runs_and_resumes(project):
 def test_the_plan_of_make_reproduce_parses():
     text = snakemake(ROOT, "-n", "--nolock", "--forceall", "--quiet", "host")
     config = yaml.safe_load((WORKFLOW / "config.yaml").read_text())
-    for rule in ("fit", "collect", "tables", "figures", "once", "render"):
+    for rule in ("fit", "collect", "tables", "figures", "once", "each", "render"):
         assert f"rule {rule}" in text
-    assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in config["once"])
+    assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in [*config["once"], *config["each"]])
 
 
 @pytest.mark.parametrize("plan", sorted([WORKFLOW / "config.yaml", *(WORKFLOW / "plans").glob("*.yaml")], key=str), ids=str)
