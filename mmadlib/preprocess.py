@@ -115,7 +115,7 @@ def find_object(sample: Sample, seed: int = 0, constants: Constants = Constants(
     keep = object_mask(sample.xyz, sample.valid, plane, constants)
     if not keep.any():
         raise PreprocessError(explain(where, f"no point is {constants.plane_distance} m off the table plane",
-                                      "check the cloud and its unit, metres"))
+                                      "check the cloud and its unit, metres; a scene without a table takes isolate=False"))
     return Isolation(plane, keep)
 
 
