@@ -34,17 +34,17 @@ def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: boo
     candidates = np.flatnonzero(allowed)
     if not 1 <= k <= len(candidates):
         raise SettingsError(f"cannot choose {k} of {len(candidates)} points; ask for fewer centres")
-    x, y, z = np.ascontiguousarray(points[candidates].T)
-    distance = np.full(len(candidates), np.inf, np.float32)
-    total, part = np.empty_like(distance), np.empty_like(distance)
+    axes = np.ascontiguousarray(points[candidates].T)
+    distance, away = np.full(len(candidates), np.inf, np.float32), np.empty_like(axes)
     chosen = np.empty(k, np.int64)
     current = int(np.searchsorted(candidates, start))
     for i in range(k):
         chosen[i] = current
-        np.square(np.subtract(x, x[current], out=total), out=total)
-        for axis in (y, z):
-            total += np.square(np.subtract(axis, axis[current], out=part), out=part)
-        current = int(np.minimum(distance, total, out=distance).argmax())
+        np.subtract(axes, axes[:, current, None], out=away)
+        np.square(away, out=away)
+        away[0] += away[1]
+        away[0] += away[2]
+        current = int(np.minimum(distance, away[0], out=distance).argmax())
     return candidates[chosen]
 
 
