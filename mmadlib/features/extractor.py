@@ -24,6 +24,7 @@ FAMILIES = {  # name -> (RGB, 3D)
 }
 ON_A_TABLE = ("rendered", "mvtec3d", "folder")  # a table has to go, unless the reader saw that it is gone already
 FEWEST = 16  # valid points below which a sample has no 3D to speak of
+DESCRIPTOR_CODE = ("features/*descriptors.py", "features/windows.py", "features/fpfh.py")
 LIBRARY = Path(__file__).resolve().parent.parent
 
 
@@ -79,8 +80,7 @@ def _descriptors(side: str) -> FrontEnd:
     from mmadlib.features import descriptors as d
 
     function = {"rgb": d.rgb_descriptors, "xyz": d.xyz_descriptors}[side]
-    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)),
-                    source_digest("features/*descriptors.py", "features/windows.py"))
+    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)), source_digest(*DESCRIPTOR_CODE))
 
 
 def _random(side: str, seed: int) -> FrontEnd:
@@ -89,7 +89,7 @@ def _random(side: str, seed: int) -> FrontEnd:
 
     function = {"rgb": random_rgb, "xyz": random_xyz}[side]
     return FrontEnd(lambda grid: Patches(function(grid, seed=seed), token_mask(grid)),
-                    source_digest("features/random_conv.py", "features/*descriptors.py", "features/windows.py"))
+                    source_digest("features/random_conv.py", *DESCRIPTOR_CODE))
 
 
 def _dino(name: str, o: Options) -> FrontEnd:

@@ -96,10 +96,8 @@ def compose(tokens: Tokens) -> Features:
     instead, every pixel that a group reaches.
     """
     rgb = tokens.rgb.feature_map(tokens.valid)
-    if tokens.xyz.tokens is not tokens.rgb.tokens and _same_patches(tokens.rgb, tokens.xyz):
-        xyz = replace(rgb, tokens=tokens.xyz.tokens)
-    else:
-        xyz = tokens.xyz.feature_map(tokens.valid)
+    shared = _same_patches(tokens.rgb, tokens.xyz)
+    xyz = replace(rgb, tokens=tokens.xyz.tokens) if shared else tokens.xyz.feature_map(tokens.valid)
     foreground = rgb.support & xyz.support
     if not isinstance(tokens.xyz, Groups):
         foreground &= tokens.valid
