@@ -14,7 +14,9 @@ import argparse
 import csv
 import json
 import multiprocessing
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,15 +122,22 @@ def make(entry: Entry) -> bool:
     """
     paths = [p for p in (entry.rgb, entry.xyz, entry.gt) if p is not None]
     base = entry.rgb.parents[3]
-    try:
+    with _writing(base):
         describe(base, entry.category, entry.extra["data_seed"])
         if all(p.is_file() for p in paths):
             return False
         _write(entry)
+    return True
+
+
+@contextmanager
+def _writing(base: Path) -> Iterator[None]:
+    """Turn a failure to write into one DataError."""
+    try:
+        yield
     except OSError as err:
         raise DataError(explain(shown(base), f"cannot be written ({err.strerror or err})",
                                 "make room or give root= a folder that you may write to")) from None
-    return True
 
 
 def _write(entry: Entry) -> None:
@@ -172,6 +181,9 @@ def describe(base: Path, category: str, data_seed: int) -> None:
 def render(category: str, data_seed: int = 0, jobs: int = 2, root: str | Path | None = None, progress: bool = True) -> int:
     """Render all samples of a category that are missing, `jobs` at a time; returns how many."""
     todo = [e for split in SPLITS for e in entries(category, split, data_seed, root)]
+    base = todo[0].rgb.parents[3]
+    with _writing(base):
+        describe(base, category, data_seed)  # a wrong folder fails before any process starts
     if jobs <= 1:
         return sum(make(e) for e in bar(todo, f"render {category}", progress))
     # spawn: a forked child would inherit the ray caster's threads in an unknown state

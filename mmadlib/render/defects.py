@@ -10,7 +10,6 @@ from mmadlib.render.materials import Surface, lab, linear
 from mmadlib.render.noise import field, lookup, step
 from mmadlib.render.parts import Part
 
-KINDS = {"stain": "rgb", "dent": "xyz", "dent_lit": "both", "crack": "both", "relation": "relation"}  # -> modality
 # residues that no category uses as a colour: rust, cutting oil, verdigris, flux, soot, violet marker
 RESIDUES = tuple(linear(c) for c in ((0.52, 0.27, 0.08), (0.55, 0.47, 0.10), (0.30, 0.62, 0.38), (0.80, 0.74, 0.30),
                                      (0.10, 0.09, 0.08), (0.46, 0.24, 0.52)))

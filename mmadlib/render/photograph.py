@@ -40,27 +40,34 @@ def take(key: tuple[int | str, ...], category: str, defect: str = "good", streng
     A dent changes the depth and leaves the picture and the missing returns of the clean part; a stain leaves the depth.
     A relation is the picture of one legal part with the cloud of another that differs in one feature.
     """
-    stream = lambda name: np.random.default_rng([zlib.crc32(str(k).encode()) for k in (*key, name)])  # noqa: E731
+    def stream(name: str) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(str(part).encode()) for part in (*key, name)])
+
     part, pose, lights = CATALOGUE[category](stream("part")), draw_pose(stream("pose")), draw_lights(stream("light"))
-    rng = stream("defect")
-    flaw = None if defect in ("good", "relation") or not strength else draw_defect(rng, defect, part, strength)
-    view = View(part, pose)
-    look, other = view, view
-    if flaw is not None and defect != "stain":
-        other = View(part, pose, flaw)
-        look = view if defect == "dent" else other
-    if defect == "relation" and strength:
-        swappable = [i for i, f in enumerate(part.features) if f.other is not None]
-        other = View(part.swap(swappable[rng.integers(len(swappable))]), pose)
-    radiance = look.radiance(lights, stream("table"), None if defect == "dent" else flaw)
-    mask = np.abs(view.depth - other.depth) > SEEN_DEPTH
+    view, flaw = View(part, pose), None
+    seen = sensed = view  # what the picture and what the cloud is taken of
+    if strength and defect == "relation":
+        sensed = View(_other_part(part, stream("defect")), pose)
+    elif strength and defect != "good":
+        flaw = draw_defect(stream("defect"), defect, part, strength)
+        sensed = view if defect == "stain" else View(part, pose, flaw)
+        seen = view if defect == "dent" else sensed
+    opened = seen.openings(lights)
+    radiance = seen.radiance(lights, opened, stream("table"), flaw)
+    mask = np.abs(view.depth - sensed.depth) > SEEN_DEPTH
     if defect in ("stain", "crack") and flaw is not None:
-        clean = look.radiance(lights, stream("table"), None)
+        clean = seen.radiance(lights, opened, stream("table"), None)
         mask |= (np.abs(expose(radiance, None).astype(int) - expose(clean, None)) >= SEEN_COLOUR).any(-1)
-    sensed = view if defect == "dent" else other  # a dent must not show by its missing returns
-    missing = dropouts(sensed.scene, sensed.depth, sensed.points, sensed.normals, stream("dropout"))
-    error = noise(sensed.depth, facing(sensed.scene, sensed.points, sensed.normals), stream("noise"))
-    return Shot(expose(radiance, stream("picture")), cloud(other.depth, error, missing), mask)
+    returns = view if defect == "dent" else sensed  # a dent must not show by its missing returns
+    missing = dropouts(returns.scene, returns.depth, returns.points, returns.normals, stream("dropout"))
+    error = noise(returns.depth, facing(returns.scene, returns.points, returns.normals), stream("noise"))
+    return Shot(expose(radiance, stream("picture")), cloud(sensed.depth, error, missing), mask)
+
+
+def _other_part(part: Part, rng: np.random.Generator) -> Part:
+    """A legal part that differs from this one in one feature."""
+    swappable = [i for i, f in enumerate(part.features) if f.other is not None]
+    return part.swap(swappable[rng.integers(len(swappable))])
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
@@ -77,14 +84,16 @@ class View:
         self.scene = Scene(height, part.reach, pose)
         self.depth, self.points, self.normals, self.on_part = self.scene.cast()
 
-    def radiance(self, lights: Lights, rng: np.random.Generator, flaw: Defect | None) -> np.ndarray:
-        """Light (H, W, 3) that reaches the camera, the flaw's colour on the part."""
-        pose, scene = self.scene.pose, self.scene
+    def openings(self, lights: Lights) -> list[np.ndarray]:
+        """Shares (H * W,) of the key and of the dome that reach each pixel's place."""
+        x, y = self.points[..., 0].ravel(), self.points[..., 1].ravel()
+        return [lookup(m, x, y, 2 * HALF / (GROUND - 1), wrap=False) for m in openness(self.scene, lights)]
+
+    def radiance(self, lights: Lights, opened: list[np.ndarray], rng: np.random.Generator, flaw: Defect | None) -> np.ndarray:
+        """Light (H, W, 3) that reaches the camera; a flaw colours the part, its relief is in the geometry already."""
+        pose = self.scene.pose
         points = self.points.reshape(-1, 3).astype(np.float32)
         on = self.on_part.ravel()
-        if not hasattr(self, "_open"):
-            self._open = [lookup(m, points[:, 0], points[:, 1], 2 * HALF / (GROUND - 1), wrap=False)
-                          for m in openness(scene, lights)]
         px, py = pose.to_part(points[on, 0], points[on, 1])
         top = surface(self.part, px, py)
         if flaw is not None:
@@ -94,7 +103,7 @@ class View:
         out = np.empty((SIZE * SIZE, 3), np.float32)
         away = unit(pose.camera[:, 3] - points)
         for where, s, normal in ((on, top, self._normals(px, py, top)), (~on, table, _flat(table))):
-            out[where] = shade(s, normal, away[where], lights, self._open[0][where], self._open[1][where])
+            out[where] = shade(s, normal, away[where], lights, opened[0][where], opened[1][where])
         return out.reshape(SIZE, SIZE, 3)
 
     def _normals(self, px: np.ndarray, py: np.ndarray, top: Surface) -> np.ndarray:
