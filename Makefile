@@ -40,6 +40,8 @@ setup: .venv/.installed  ## create .venv from requirements.lock and check what O
 	@echo "== packages of requirements.lock: minutes; up to 3 GB where the index gives the CUDA build of torch"
 	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-deps -e .
+	@mkdir -p .venv/etc/jupyter/labconfig  # no dialog that wants to build an extension of dash, which Open3D brings along
+	@cp binder/page_config.json .venv/etc/jupyter/labconfig/
 	@$(PY) -c "import open3d" || { echo "Open3D cannot be imported: the line above says what is missing"; exit 1; }
 	@$(PY) -c "import torch; cuda = torch.version.cuda; \
 	print('environment: .venv, torch', torch.__version__, f'for CUDA {cuda}' if cuda else 'for the CPU only')" > $@.part
