@@ -114,13 +114,13 @@ def textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
 def surface(part: Part, x: np.ndarray, y: np.ndarray) -> Surface:
     """The part at points (n,) of its own frame, features painted over the base."""
     s = MATERIALS[part.material](part, x, y)
-    fine = lookup(part.textures["fine"], x, y, CELL)
+    fine, slow = lookup(part.textures["fine"], x, y, CELL), lookup(part.textures["slow"], x, y, CELL)
+    mottle = (1 + 0.04 * fine + 0.05 * slow)[:, None]
     for f in part.features:
         if f.kind.paint is None:
             continue
         cover = step(0.35 - f.distance(x, y), 0.7)
-        paint = linear(f.kind.paint) * (1 + 0.04 * fine + 0.05 * lookup(part.textures["slow"], x, y, CELL))[:, None]
-        s.albedo += cover[:, None] * (paint - s.albedo)
+        s.albedo += cover[:, None] * (linear(f.kind.paint) * mottle - s.albedo)
         s.metal *= 1 - cover
         s.rough += cover * (f.kind.gloss - s.rough)
         s.bump *= (1 - 0.6 * cover)[:, None]

@@ -52,11 +52,9 @@ def take(key: tuple[int | str, ...], category: str, defect: str = "good", streng
         flaw = draw_defect(stream("defect"), defect, part, strength)
         sensed = view if defect == "stain" else View(part, pose, flaw)
         seen = view if defect == "dent" else sensed
-    opened = seen.openings(lights)
-    radiance = seen.radiance(lights, opened, stream("table"), flaw)
+    radiance, clean = seen.radiance(lights, seen.openings(lights), stream("table"), flaw)
     mask = np.abs(view.depth - sensed.depth) > SEEN_DEPTH
     if defect in ("stain", "crack") and flaw is not None:
-        clean = seen.radiance(lights, opened, stream("table"), None)
         mask |= (np.abs(expose(radiance, None).astype(int) - expose(clean, None)) >= SEEN_COLOUR).any(-1)
     returns = view if defect == "dent" else sensed  # a dent must not show by its missing returns
     missing = dropouts(returns.scene, returns.depth, returns.points, returns.normals, stream("dropout"))
@@ -89,22 +87,25 @@ class View:
         x, y = self.points[..., 0].ravel(), self.points[..., 1].ravel()
         return [lookup(m, x, y, 2 * HALF / (GROUND - 1), wrap=False) for m in openness(self.scene, lights)]
 
-    def radiance(self, lights: Lights, opened: list[np.ndarray], rng: np.random.Generator, flaw: Defect | None) -> np.ndarray:
-        """Light (H, W, 3) that reaches the camera; a flaw colours the part, its relief is in the geometry already."""
-        pose = self.scene.pose
+    def radiance(self, lights: Lights, opened: list[np.ndarray], rng: np.random.Generator,
+                 flaw: Defect | None) -> tuple[np.ndarray, np.ndarray]:
+        """Light (H, W, 3) that reaches the camera, with the flaw's colour and without; its relief is in the geometry."""
+        pose, on = self.scene.pose, self.on_part.ravel()
         points = self.points.reshape(-1, 3).astype(np.float32)
-        on = self.on_part.ravel()
         px, py = pose.to_part(points[on, 0], points[on, 1])
         top = surface(self.part, px, py)
-        if flaw is not None:
-            flaw.colour(top, px, py)
         weave, tint = grain(rng, TEXELS, (0.8, 3.0)), rng.uniform(0.9, 1.1) + rng.normal(0, 0.015, 3)
         table = table_surface(points[~on, 0], points[~on, 1], weave, tint)
-        out = np.empty((SIZE * SIZE, 3), np.float32)
-        away = unit(pose.camera[:, 3] - points)
-        for where, s, normal in ((on, top, self._normals(px, py, top)), (~on, table, _flat(table))):
-            out[where] = shade(s, normal, away[where], lights, opened[0][where], opened[1][where])
-        return out.reshape(SIZE, SIZE, 3)
+        normal, away = self._normals(px, py, top), unit(pose.camera[:, 3] - points)
+        clean = np.empty((SIZE * SIZE, 3), np.float32)
+        clean[on] = shade(top, normal, away[on], lights, *(part[on] for part in opened))
+        clean[~on] = shade(table, _flat(table), away[~on], lights, *(part[~on] for part in opened))
+        marked = clean
+        if flaw is not None:
+            flaw.colour(top, px, py)
+            marked = clean.copy()
+            marked[on] = shade(top, normal, away[on], lights, *(part[on] for part in opened))
+        return marked.reshape(SIZE, SIZE, 3), clean.reshape(SIZE, SIZE, 3)
 
     def _normals(self, px: np.ndarray, py: np.ndarray, top: Surface) -> np.ndarray:
         """Unit normals (n, 3), table frame: the smooth slope of the height field plus the texture's."""

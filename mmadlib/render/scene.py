@@ -96,7 +96,7 @@ class Scene:
     def blocked(self, points: np.ndarray, towards: np.ndarray, far: float = np.inf) -> np.ndarray:
         """bool (...): whether the ray from each point along `towards` (broadcast) meets anything before `far`."""
         rays = np.empty((*np.broadcast_shapes(points.shape, towards.shape)[:-1], 6), np.float32)
-        rays[..., :3] = points + 0.15 * unit(towards) + np.float32([0, 0, 0.05])  # off the surface it starts from
+        np.add(points, 0.15 * unit(towards) + np.float32([0, 0, 0.05]), out=rays[..., :3])  # off the surface
         rays[..., 3:] = towards
         return self.rays.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=far, nthreads=THREADS).numpy()
 
