@@ -52,7 +52,7 @@ lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
 
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
 	@echo "== notebooks under Snakemake, $(JOBS) at a time; executed ones go to runs/"
-	@$(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
 	@$(PY) -m mmadlib.results
 
 test: setup  ## style, unit and contract tests with coverage, notebooks against their stored outputs
@@ -70,13 +70,13 @@ bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
 
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place
-	OMP_NUM_THREADS=2 $(PY) workflow/store.py $(NOTEBOOKS)
+	OMP_NUM_THREADS=1 $(PY) workflow/store.py $(NOTEBOOKS)
 
 road: setup  ## real data: convert the stereo_pothole set and run CFM on it: make road ROAD_SRC=<its folder>
 	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \
 	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
 	$(PY) -m mmadlib.data.convert_road "$(ROAD_SRC)" data/road
-	$(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
+	OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
 	@$(PY) -m mmadlib.results
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay

@@ -7,6 +7,7 @@ nothing. Here both are errors, and so are wrong types and writing over the store
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ import yaml
 from mmadlib.errors import MmadError, SettingsError, explain, unknown
 from mmadlib.paths import NOTEBOOKS, ROOT, shown
 
+QUIET = ["--IPKernelApp.log_level=50"]  # a kernel on this machine warns about unencrypted TCP at every start
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
@@ -89,10 +91,11 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # or it reports every message that only a browser can answer
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
-                                   progress_bar=sys.stderr.isatty())
+                                   progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
     except papermill.PapermillExecutionError as err:
         raise NotebookError(f"{shown(nb)}: cell {err.exec_count} failed with {err.ename}: {err.evalue}\n"
                             f"the executed notebook is kept: {shown(out)}") from None

@@ -16,6 +16,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from mmadlib.atomic import atomic
+from mmadlib.run import QUIET
 
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
@@ -42,6 +43,7 @@ def store(path: Path, timeout: int = 600) -> float:
     start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(nb, kernel_name="python3", timeout=timeout, record_timing=False, coalesce_streams=True,
+                            extra_arguments=QUIET,
                             resources={"metadata": {"path": str(path.parent)}})
     client.execute()
     with atomic(path) as temporary:
