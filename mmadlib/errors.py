@@ -27,6 +27,10 @@ class CacheError(MmadError):
     """The feature cache cannot be written or read."""
 
 
+class OutputError(MmadError):
+    """Results or models cannot be written where they should go."""
+
+
 class TrainingError(MmadError):
     """Training cannot start or go on: nothing to train on, or a loss is not finite."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+from mmadlib.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -14,8 +15,6 @@ RUNS = ROOT / "runs"  # one folder per experiment; generated
 RESULTS = ROOT / "results"  # tidy CSV, in git
 FIGURES = ROOT / "figures"  # generated figures, in git
 WORKFLOW = ROOT / "workflow"
-
-_SAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
 def resolve(path: str | Path) -> Path:
@@ -37,7 +36,13 @@ def rendered_root(data_seed: int = 0) -> Path:
 
 def run_dir(dataset: str, data_seed: int, category: str, method: str, variant: str, features: str,
             shots: int | None, seed: int, base: str | Path = RUNS) -> Path:
-    """Folder of one run; the same keys as one block of rows in results/results.csv. shots None means all."""
+    """Folder of one run; the same keys as one block of rows in results/results.csv. shots None means all.
+
+    Raises SettingsError for a key that cannot name a folder.
+    """
     k = "full" if shots is None else int(shots)
     parts = [dataset, f"data{int(data_seed)}", category, method, variant, features, f"shots{k}", f"seed{int(seed)}"]
-    return resolve(base).joinpath(*(_SAFE.sub("_", str(p)) for p in parts))
+    for part in parts:
+        if not part or part in (".", "..") or set(part) & set('/\\\n'):
+            raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
+    return resolve(base).joinpath(*parts)

@@ -44,6 +44,8 @@ class Record:
 
     The first eight fields are the keys; shots None means all training samples.
     metrics      {subset: {metric: value}}; NaN where a metric has no value on that subset
+    undefined    {subset: {metric: why it has no value}}
+    by_defect    {defect kind: {metric: value}}, each kind against all normal samples; kept in metrics.json alone
     settings     of the method and the features;   draw  names of the training samples
     wall_s, peak_mb, n_test   seconds, MiB of resident memory, number of test samples
     provenance   see `environment`; filled when the record is made
@@ -64,6 +66,8 @@ class Record:
     wall_s: float = math.nan
     peak_mb: float = math.nan
     n_test: int = 0
+    undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    by_defect: dict[str, dict[str, float]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=environment)
 
     @property
@@ -118,8 +122,9 @@ def read(path: str | Path) -> Record:
     path = Path(path)
     try:
         content = json.loads(path.read_text())
-        content["metrics"] = {subset: {m: math.nan if v is None else v for m, v in values.items()}
-                              for subset, values in content["metrics"].items()}
+        for name in ("metrics", "by_defect"):
+            content[name] = {subset: {m: math.nan if v is None else v for m, v in values.items()}
+                             for subset, values in content.get(name, {}).items()}
         for name in ("wall_s", "peak_mb"):
             content[name] = math.nan if content[name] is None else content[name]
         return Record(**content)

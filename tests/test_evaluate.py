@@ -1,12 +1,15 @@
+import hashlib
 import json
 
+import layouts
 import numpy as np
 import pandas as pd
 import pytest
 
+from mmadlib.breakdown import breakdown, metrics_of
 from mmadlib.data import Entry, Samples, load
-from mmadlib.errors import SettingsError, UnknownName
-from mmadlib.evaluate import breakdown, limit_test, metrics_of, run, run_experiment
+from mmadlib.errors import OutputError, SettingsError, UnknownName
+from mmadlib.evaluate import limit_test, run, run_experiment
 from mmadlib.features import Truth
 from mmadlib.methods import Scores
 from mmadlib.record import read
@@ -71,6 +74,62 @@ def test_wrong_names_are_refused_before_anything_is_written(small, wrong, error,
     assert not (tmp_path / "runs").exists()
 
 
+def digest(folder):
+    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def own_folder(tmp_path, **test):
+    """A small dataset in the MVTec layout, background removed, and keyword arguments that run on it."""
+    layouts.mvtec(tmp_path / "data", train=2, test=test, cloud=layouts.isolated)
+    return {"dataset": "folder", "category": "bagel", "method": "nearest", "root": tmp_path / "data", "shots": 1,
+            "base": tmp_path / "runs", "cache": tmp_path / "cache", "progress": False}
+
+
+def test_a_run_changes_nothing_of_the_users(tmp_path):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    before = digest(tmp_path / "data")
+    record = run_experiment(**keywords, rule="first")
+    assert digest(tmp_path / "data") == before
+    assert record.settings["rule"] == "first" and record.draw == ["000"]
+    assert set(record.by_defect) == {"all", "crack"} and set(record.metrics) == {"all"}
+
+
+@pytest.mark.parametrize(("kinds", "why"), [({"good": 2}, "no anomalous sample"), ({"crack": 2}, "no normal sample")])
+def test_an_undefined_metric_is_named_and_the_others_reported(tmp_path, kinds, why):
+    with pytest.warns(UserWarning, match=why):
+        record = run_experiment(**own_folder(tmp_path, **kinds))
+    assert why in record.undefined["all"]["i_auroc"]
+    assert read(record.folder(tmp_path / "runs") / "metrics.json").undefined == record.undefined
+    if "crack" in kinds:
+        assert 0 <= record.metrics["all"]["aupro_30_exact"] <= 1
+
+
+def test_a_full_disk_leaves_no_record(tmp_path, monkeypatch):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    record = run_experiment(**keywords)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.savez_compressed", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        run_experiment(**keywords)
+    left = {p.name for p in record.folder(tmp_path / "runs").iterdir()}
+    assert left == {"scores.csv", "maps.npz"}, "old maps may stay, a record beside other scores may not"
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_before_training(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_experiment(**own_folder(tmp_path, good=2, crack=2))
+
+
+@pytest.mark.parametrize("variant", ["", "a/b", ".."])
+def test_keys_that_cannot_name_a_folder_are_refused(small, variant):
+    with pytest.raises(SettingsError, match="cannot be part"):
+        run_experiment(method="nearest", **small, variant=variant)
+
+
 def samples(**kinds):
     return Samples([Entry(None, None, defect=d) for d, n in kinds.items() for _ in range(n)], read=None)
 
@@ -81,6 +140,9 @@ def test_limited_test_sets_keep_every_kind():
     assert len(limit_test(samples(good=3), 2)) == 2
     assert len(limit_test(samples(good=3, stain=2), None)) == 5
     assert len(limit_test(samples(good=1, stain=20), 10)) == 10
+    for wrong in (1, 0, -3, 2.5):
+        with pytest.raises(SettingsError, match="test_limit"):
+            limit_test(samples(good=3), wrong)
 
 
 def toy(n_good=3, kinds=("rgb", "xyz")):
