@@ -29,6 +29,8 @@ def strip(nb: NotebookNode) -> NotebookNode:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": list(tags)} if tags else {})
         cell.id = f"cell-{number:02d}"  # random ids would change with every rebuild
+        if "outputs" in cell:  # of a progress bar that vanished, a line of blanks stays
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = NotebookNode()
