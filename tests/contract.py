@@ -17,7 +17,7 @@ COMMON = ["dataset", "category", "shots", "seed", "features", "device", "out_dir
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
 MIMETYPES = {"text/plain", "text/html", "image/png", "application/vnd.plotly.v1+json"}
-MAX_BYTES, MAX_LINES, MAX_POINTS, CHECKED = 600_000, 15, 5000, 3
+MAX_BYTES, MAX_LINES, MAX_POINTS, CHECKED = 900_000, 15, 5000, 3
 ABSOLUTE = re.compile(rf"{re.escape(str(ROOT))}|(?<![\w./:])/(?:home|root|tmp|usr|opt|mnt|Users)/|\b[A-Z]:\\\\")
 SWITCHES = re.compile(r"os\.environ|getenv|\bif\s+\w*SMOKE")
 
