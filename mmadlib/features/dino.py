@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mmadlib import paths
+from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.tokens import Patches
 from mmadlib.features.weights import ANY, RANDOM, digest, fill, read_state
@@ -57,7 +58,7 @@ class Dino:
 
     def __init__(self, name: str = "dino_vitb8", blocks: int = 12, size: int = 224, weights: str | None = None,
                  sha256: str = ANY, device: str = "cpu", seed: int = 0) -> None:
-        self.device = torch.device(device)
+        self.device = check_device(device)
         model = _model(name, size, weights, sha256, seed)
         if not 1 <= blocks <= len(model.blocks):
             raise SettingsError(f"rgb_blocks={blocks}: {name} has {len(model.blocks)} blocks")
@@ -90,7 +91,7 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
         torch.manual_seed(seed)
         model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
     if weights not in (None, RANDOM):
-        state = read_state(paths.resolve(weights), sha256)
+        state = read_state(paths.resolve(weights), sha256, "rgb_sha256")
         if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
             state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
         fill(model, state, weights)

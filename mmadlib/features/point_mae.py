@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmadlib import paths
+from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.grouping import farthest_points, nearest, three_nearest
 from mmadlib.features.tokens import Groups
@@ -137,7 +138,7 @@ class PointMAE:
         self.mode, self.groups, self.group_size = MODES[mode], groups, group_size
         self.start, self.near_origin = start, near_origin and not self.mode.unit
         self.dice = np.random.default_rng(seed) if self.mode.drop else None
-        self.device = torch.device(device)
+        self.device = check_device(device)
         self.encoder = load_encoder(blocks, weights, sha256, seed).to(self.device)
         self.key = digest(self.encoder)
 
@@ -175,6 +176,6 @@ def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int
             raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
                                        "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "
                                        "xyz_weights, or use features='descriptors', which need none"))
-        state = read_state(path, sha256 or SHA256)
+        state = read_state(path, sha256 or SHA256, "xyz_sha256")
         fill(encoder, {k.replace("module.", "").removeprefix("MAE_encoder."): v for k, v in state.items()}, path)
     return encoder.eval().requires_grad_(False)
