@@ -217,8 +217,30 @@ def test_user_errors():
     broken = shared_latent(1)[0]
     tokens = broken.xyz.tokens.clone()
     tokens[broken.pixels] = float("nan")
-    with pytest.raises(TrainingError, match="3D"):
+    with pytest.raises(TrainingError, match="3D features are not finite"):
         CFM(steps=2).fit([broken.__class__(broken.rgb, broken.xyz.with_tokens(tokens), broken.foreground, broken.cloud,
                                            broken.meta)], progress=False)
     with pytest.raises(SettingsError, match="channels"):
         CFM(steps=1).fit(shared_latent(1), progress=False).score(shared_latent(1, c2=5)[0])
+
+
+@pytest.mark.parametrize("settings", [
+    {"batch": 0}, {"batch": -1}, {"steps": 0}, {"steps": -5}, {"epochs": -1}, {"pixels": -1}, {"hidden": -8}, {"lr": 0.0},
+    {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"batch": None}, {"lr": None}, {"masked": None},
+    {"mapper": None}])
+def test_impossible_values_are_refused_when_the_method_is_made(settings):
+    (name, value), = settings.items()
+    with pytest.raises(SettingsError, match=rf"{name}={value}"):
+        CFM(**settings)
+
+
+@pytest.mark.parametrize("name", ["mapper", "aggregate", "smooth", "image_norm"])
+def test_unknown_choices_are_refused_when_the_method_is_made(name):
+    with pytest.raises(UnknownName, match=f"unknown {name} 'no'"):
+        CFM(**{name: "no"})
+
+
+def test_a_loss_that_is_not_finite_names_its_term():
+    G, M = Mapper(4, 3, 5), Mapper(3, 4, 5)
+    with pytest.raises(TrainingError, match="RGB to 3D loss became nan"):
+        train_step(G, M, torch.optim.Adam(G.parameters()), torch.full((6, 4), torch.nan), torch.ones(6, 3))

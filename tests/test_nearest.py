@@ -1,5 +1,7 @@
 """Nearest: what each bank sees, calibration, saving, bad settings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -138,10 +140,20 @@ def test_cells_and_back_on_any_frame():
 
 @pytest.mark.parametrize(("settings", "error"), [({"bank": "rbg"}, UnknownName), ({"choose": "corset"}, UnknownName),
                                                  ({"smooth": "gaus"}, UnknownName), ({"size": 0}, SettingsError),
-                                                 ({"k": 0}, SettingsError), ({"size": "many"}, SettingsError)])
-def test_bad_settings(normal, settings, error):
+                                                 ({"k": 0}, SettingsError), ({"size": "many"}, SettingsError),
+                                                 ({"k": None}, SettingsError), ({"bank": None}, SettingsError)])
+def test_bad_settings(settings, error):
     with pytest.raises(error):
-        fitted(normal, **settings)
+        Nearest(**settings)
+
+
+@pytest.mark.parametrize(("side", "modality"), [("rgb", "RGB"), ("xyz", "3D")])
+def test_features_that_are_not_finite_are_refused(normal, side, modality):
+    tokens = getattr(normal[0], side).tokens.clone()
+    tokens[5, 1] = torch.nan
+    broken = replace(normal[0], **{side: getattr(normal[0], side).with_tokens(tokens)})
+    with pytest.raises(TrainingError, match=f"{modality} features are not finite"):
+        fitted([normal[1], broken])
 
 
 def test_nothing_to_learn_from():

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
-from mmadlib.errors import SettingsError, TrainingError, WeightsError, explain, unknown
+from mmadlib.atomic import atomic
+from mmadlib.checks import check_device, check_seed, typed
+from mmadlib.errors import OutputError, SettingsError, TrainingError, WeightsError, explain
 from mmadlib.features.field import FeatureMap, Features
+from mmadlib.paths import shown
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,6 @@ class Scores:
     map: np.ndarray
     image: float
     parts: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def check_settings(cls: type, given: dict[str, Any], owner: str) -> Any:
-    """Build the settings dataclass `cls` from keywords; unknown names and wrong types get one clear error."""
-    defaults = cls()
-    known = {f.name: getattr(defaults, f.name) for f in fields(cls)}
-    for name, value in given.items():
-        if name not in known:
-            raise unknown(f"{owner} setting", name, known)
-        want = type(known[name])
-        fits = value is None or known[name] is None or isinstance(value, want) or (want is float and isinstance(value, int))
-        if not fits or (isinstance(value, bool) and want in (int, float)):
-            raise SettingsError(f"{owner} setting {name}={value!r}: expected {want.__name__}, got {type(value).__name__}")
-    return cls(**given)
 
 
 HAND_MADE = ("descriptors", "random")  # front ends whose raw values differ in scale from channel to channel
@@ -93,16 +84,17 @@ class Standardiser:
 class Method:
     """Base of the method classes: fit(features) -> self, score(features) -> Scores, save, load.
 
-    A subclass names itself, declares `Settings` (a dataclass whose defaults suit descriptors) and implements `fit`,
-    `score`, `state` (tensors to save) and `restore`.
+    A subclass names itself, declares `Settings` (a dataclass whose defaults suit descriptors and which refuses impossible
+    values) and implements `fit`, `score`, `state` (tensors to save) and `restore`. Making one with an unknown setting, a
+    wrong value, seed or device raises SettingsError.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type]
 
     def __init__(self, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
-        self.seed, self.device = int(seed), torch.device(device)
-        self.settings = check_settings(self.Settings, settings, self.name)
+        self.seed, self.device = check_seed(seed), check_device(device)
+        self.settings = typed(self.Settings, settings, f"{self.name} setting")
         self.standardise = Standardiser()
         self.fitted = False
 
@@ -119,11 +111,14 @@ class Method:
         raise NotImplementedError
 
     def start_fit(self, features: Sequence[Features]) -> None:
-        """Refuse an empty training set, then learn the descriptor statistics."""
+        """Refuse a training set that is empty or not finite, then learn the descriptor statistics. Raises TrainingError."""
         if len(features) == 0:
             raise TrainingError(f"{self.name}: no training samples; give at least one normal sample")
         if not any(f.foreground.any() for f in features):
             raise TrainingError(f"{self.name}: no training sample has foreground pixels; check the preprocessing")
+        for side, modality in (("rgb", "RGB"), ("xyz", "3D")):
+            if not all(getattr(f, side).tokens.isfinite().all() for f in features):
+                raise TrainingError(f"{self.name}: {modality} features are not finite; check the training samples")
         self.standardise.fit(features)
 
     def check_fitted(self) -> None:
@@ -131,30 +126,39 @@ class Method:
             raise TrainingError(f"{self.name}: fit() or load() comes before score()")
 
     def save(self, path: str | Path) -> Path:
-        """Write `path`/model.safetensors and `path`/settings.json; no pickle anywhere."""
+        """Write `path`/model.safetensors and `path`/settings.json; no pickle anywhere. Raises OutputError."""
         self.check_fitted()
         path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.detach().cpu().contiguous() for k, v in (self.standardise.state() | self.state()).items()}
-        save_file(tensors, path / "model.safetensors")
         description = {"method": self.name, "seed": self.seed, "settings": asdict(self.settings)}
-        (path / "settings.json").write_text(json.dumps(description, indent=1) + "\n")
+        content = {"model.safetensors": to_bytes(tensors), "settings.json": f"{json.dumps(description, indent=1)}\n".encode()}
+        try:
+            for name, data in content.items():
+                with atomic(path / name) as temporary:
+                    temporary.write_bytes(data)
+        except OSError as err:
+            raise OutputError(explain(shown(path), f"cannot be written ({err.strerror or err})",
+                                      "free some space or give another folder")) from None
         return path
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Method:
-        """Read what `save` wrote. Raises WeightsError on another method's folder or a missing file."""
-        path = Path(path)
+        """Read what `save` wrote. Raises WeightsError on a missing, damaged or another method's model."""
+        path, device = Path(path), check_device(device)
         if not (path / "settings.json").is_file() or not (path / "model.safetensors").is_file():
-            raise WeightsError(explain(path, "holds no settings.json with model.safetensors",
+            raise WeightsError(explain(shown(path), "holds no settings.json with model.safetensors",
                                        "give a folder written by save()"))
-        description = json.loads((path / "settings.json").read_text())
-        if description["method"] != cls.name:
-            raise WeightsError(explain(path, f"holds a {description['method']} model, not {cls.name}",
-                                       f"load it with METHODS[{description['method']!r}]"))
-        method = cls(seed=description["seed"], device=device, **description["settings"])
-        state = load_file(path / "model.safetensors")
-        method.standardise.restore(state)
-        method.restore(state)
+        try:
+            description = json.loads((path / "settings.json").read_text())
+            if description["method"] != cls.name:
+                raise WeightsError(explain(shown(path), f"holds a {description['method']} model, not {cls.name}",
+                                           f"load it with METHODS[{description['method']!r}]"))
+            method = cls(seed=description["seed"], device=device, **description["settings"])
+            state = load_file(path / "model.safetensors")
+            method.standardise.restore(state)
+            method.restore(state)
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as err:
+            raise WeightsError(explain(shown(path), f"holds no whole {cls.name} model ({type(err).__name__})",
+                                       "fit and save it again")) from None
         method.fitted = True
         return method

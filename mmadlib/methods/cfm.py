@@ -18,14 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmadlib.errors import TrainingError, unknown
+from mmadlib.checks import one_of, whole
+from mmadlib.errors import SettingsError, TrainingError
 from mmadlib.features.field import FeatureMap, Features, blend
 from mmadlib.methods.base import Method, Scores
 from mmadlib.progress import bar
-from mmadlib.scoring import normalise, smooth
+from mmadlib.scoring import SMOOTHINGS, normalise, smooth
 
 HIDDEN_LAYERS = {"mlp2": 0, "mlp3": 1, "mlp7": 5}  # hidden-to-hidden layers; mlp3 is CFM's, mlp7 its "big", mlp2 CPIR's MLP
 AGGREGATES = ("product", "sum", "max", "rgb", "xyz")
+IMAGE_NORMS = ("cfm", "none")
 CHUNK = 8192  # pixels scored at once
 
 
@@ -43,14 +45,22 @@ class Settings:
     smooth: str = "box_cfm"  # see mmadlib.scoring
     image_norm: str = "cfm"  # cfm: image score max(A / sqrt(mean A)); none: max(A)
 
+    def __post_init__(self) -> None:
+        for name, least in {"batch": 1, "steps": 1, "epochs": 0, "pixels": 0, "hidden": 0}.items():
+            whole(f"cfm setting {name}", getattr(self, name), least)
+        if not 0 < self.lr < float("inf"):
+            raise SettingsError(f"cfm setting lr={self.lr}: must be finite and above 0")
+        for name, options in {"mapper": HIDDEN_LAYERS, "aggregate": AGGREGATES, "smooth": SMOOTHINGS,
+                              "image_norm": IMAGE_NORMS}.items():
+            one_of(name, getattr(self, name), options)
+
 
 class Mapper(nn.Module):
     """MLP from one modality's features to the other's: linear layers with exact GELU between, no norm, no dropout."""
 
     def __init__(self, c_in: int, c_out: int, hidden: int, kind: str = "mlp3") -> None:
         super().__init__()
-        if kind not in HIDDEN_LAYERS:
-            raise unknown("mapper", kind, HIDDEN_LAYERS)
+        one_of("mapper", kind, HIDDEN_LAYERS)
         self.input = nn.Linear(c_in, hidden)
         self.projection = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(HIDDEN_LAYERS[kind]))
         self.output = nn.Linear(hidden, c_out)
@@ -107,15 +117,13 @@ def aggregate(e2: np.ndarray, e3: np.ndarray, rule: str) -> np.ndarray:
     """Combine the error maps of RGB (e2) and 3D (e3): product as published, the others for ablations."""
     rules = {"product": lambda: e2 * e3, "sum": lambda: e2 + e3, "max": lambda: np.maximum(e2, e3),
              "rgb": lambda: e2, "xyz": lambda: e3}
-    if rule not in rules:
-        raise unknown("aggregate", rule, AGGREGATES)
+    one_of("aggregate", rule, rules)
     return rules[rule]()
 
 
 def image_score(smoothed: np.ndarray, image_norm: str) -> float:
     """max(A / sqrt(mean(A[A != 0]))) for "cfm", max(A) for "none"; 0 for an all-zero map."""
-    if image_norm not in ("cfm", "none"):
-        raise unknown("image_norm", image_norm, ("cfm", "none"))
+    one_of("image_norm", image_norm, IMAGE_NORMS)
     return float((normalise(smoothed, "image") if image_norm == "cfm" else smoothed).max())
 
 
@@ -155,7 +163,6 @@ class CFM(Method):
     def fit(self, features: Sequence[Features], progress: bool = True) -> CFM:
         """Train G and M on normal samples. Raises TrainingError without foreground pixels or on a non-finite loss."""
         s = self.settings
-        image_score(smooth(aggregate(*np.zeros((2, 1, 1)), s.aggregate), s.smooth), s.image_norm)  # bad names fail now
         self.start_fit(features)
         self.build(features[0].rgb.channels, features[0].xyz.channels)
         optimiser = torch.optim.Adam([*self.G.parameters(), *self.M.parameters()], lr=s.lr)

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from mmadlib.banks import Bank, greedy_coreset
-from mmadlib.errors import SettingsError, unknown
+from mmadlib.checks import one_of, whole
 from mmadlib.features.field import Features
 from mmadlib.methods.base import Method, Scores
 from mmadlib.progress import bar
-from mmadlib.scoring import smooth
+from mmadlib.scoring import SMOOTHINGS, smooth
 
 CELLS = 56  # compared pixels a side: the centres of 4 px cells in a 224 px picture
 BANKS = {"rgb": ("rgb",), "xyz": ("xyz",), "joint": ("joint",), "max": ("rgb", "xyz")}
@@ -33,6 +33,13 @@ class Settings:
     choose: str = "random"  # random | coreset (greedy k-centre)
     k: int = 1  # neighbours whose distances are averaged
     smooth: str = "gauss4"  # see mmadlib.scoring
+
+    def __post_init__(self) -> None:
+        one_of("bank", self.bank, BANKS)
+        one_of("choice of rows", self.choose, CHOICES)
+        one_of("smooth", self.smooth, SMOOTHINGS)
+        for name in ("size", "k"):
+            whole(f"nearest setting {name}", getattr(self, name), 1)
 
 
 def cell_pixels(features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -68,15 +75,8 @@ class Nearest(Method):
         return torch.cat([part / part.shape[1] ** 0.5 for part in parts], dim=1)
 
     def fit(self, features: Sequence[Features], progress: bool = True) -> Nearest:
-        """Fill the bank(s) with training-foreground features. Raises SettingsError on impossible settings."""
+        """Fill the bank(s) with training-foreground features. Raises TrainingError without any."""
         s = self.settings
-        if s.bank not in BANKS:
-            raise unknown("bank", s.bank, BANKS)
-        if s.choose not in CHOICES:
-            raise unknown("choice of rows", s.choose, CHOICES)
-        if s.size < 1 or s.k < 1:
-            raise SettingsError(f"nearest: size={s.size} and k={s.k} must be at least 1")
-        smooth(np.zeros((1, 1)), s.smooth)  # a bad name fails now
         self.start_fit(features)
         self.banks, self.typical = {}, {}
         pixels = self.draw([cell_pixels(f)[0] for f in features])
