@@ -25,7 +25,7 @@ class Sample:
     isolated  True when the background is (0, 0, 0) already
     dataset   name of the reader; decides the background rule when features are extracted
 
-    Raises DataError when shapes or dtypes disagree; `path` is named in the message.
+    Raises DataError when shapes or dtypes disagree or a coordinate is not finite; `path` is named in the message.
     """
 
     rgb: np.ndarray
@@ -51,6 +51,8 @@ class Sample:
             raise DataError(f"{where}: xyz must have three channels (H, W, 3), not shape {self.xyz.shape}")
         if self.xyz.dtype != np.float32:
             raise DataError(f"{where}: xyz must be float32 metres, not {self.xyz.dtype}")
+        if not np.isfinite(self.xyz).all():
+            raise DataError(f"{where}: xyz holds NaN or infinite values; set such points to (0, 0, 0)")
         if self.xyz.shape[:2] != self.rgb.shape[:2]:
             raise DataError(f"{where}: sizes differ, rgb {self.rgb.shape[:2]} and xyz {self.xyz.shape[:2]}; "
                             "picture and cloud must share one pixel grid")
