@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from mmadlib.errors import SettingsError
 from mmadlib.features.field import FeatureMap, Features, blend
 
 
@@ -37,20 +38,28 @@ def test_gradients_reach_the_tokens_and_both_ways_agree(fmap):
     np.testing.assert_allclose(tokens.grad[:, 0], fmap.interp.sum(0), rtol=1e-5)
 
 
-def test_a_torch_csr_matrix_and_a_dense_one_are_accepted(fmap):
+def test_matrices_and_tensors_of_any_kind_become_float32_csr(fmap):
     dense = fmap.interp.toarray()
     crow, col, val = (torch.from_numpy(np.asarray(x)) for x in (fmap.interp.indptr, fmap.interp.indices, fmap.interp.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its CSR tensors beta
         csr = torch.sparse_csr_tensor(crow.long(), col.long(), val, size=(12, 5))
-    for interp in (csr, dense):
-        np.testing.assert_array_equal(FeatureMap(fmap.tokens, interp, (3, 4)).interp.toarray(), dense)
+    for interp in (csr, csr.to_sparse_coo(), csr.to_dense(), csr.to_dense().double(), dense, dense.astype(np.float64),
+                   sparse.coo_array(dense.astype(np.float64))):
+        again = FeatureMap(fmap.tokens, interp, (3, 4))
+        np.testing.assert_array_equal(again.interp.toarray(), dense)
+        assert again.interp.dtype == np.float32 and again.dense().dtype == again.at([1]).dtype == torch.float32
+
+
+def test_a_matrix_in_the_right_form_is_not_copied(fmap):
+    kept = FeatureMap(fmap.tokens, fmap.interp, (3, 4)).interp
+    assert np.shares_memory(kept.data, fmap.interp.data)
 
 
 def test_sizes_that_do_not_fit_are_refused(fmap):
-    with pytest.raises(ValueError, match=r"must be \(H\*W, T\)"):
+    with pytest.raises(SettingsError, match=r"must be \(H\*W, T\)"):
         FeatureMap(fmap.tokens, fmap.interp, (4, 4))
-    with pytest.raises(ValueError, match="one grid"):
+    with pytest.raises(SettingsError, match="one grid"):
         Features(fmap, fmap, np.ones((4, 4), bool), np.zeros((3, 4, 3), np.float32))
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 
+from mmadlib.errors import SettingsError
+
 
 def blend(rows: sparse.csr_array, tokens: torch.Tensor) -> torch.Tensor:
     """rows (n, T) @ tokens (T, C) -> (n, C) on the device of `tokens`, differentiable in `tokens`.
@@ -29,13 +31,24 @@ def blend(rows: sparse.csr_array, tokens: torch.Tensor) -> torch.Tensor:
     return F.embedding_bag(index, tokens, start, mode="sum", per_sample_weights=weight)
 
 
+def as_csr(matrix: sparse.csr_array | np.ndarray | torch.Tensor) -> sparse.csr_array:
+    """A SciPy matrix, array or torch tensor (dense, COO or CSR) as float32 CSR; one that is so already is not copied."""
+    if isinstance(matrix, torch.Tensor):
+        coo = matrix.detach().cpu().to_sparse_coo().coalesce()
+        matrix = sparse.coo_array((coo.values().numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
+    return sparse.csr_array(matrix).astype(np.float32, copy=False)
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
     """Features of one modality on an H x W grid: pixel = interp @ tokens.
 
     tokens  float32 tensor (T, C); an array is accepted
-    interp  sparse CSR (H*W, T), float32; a pixel without features has an empty row and reads as zeros
+    interp  sparse CSR (H*W, T), float32; a pixel without features has an empty row and reads as zeros. Other sparse or
+            dense matrices and tensors are converted
     size    (H, W), or one int for a square grid
+
+    Raises SettingsError when the three do not fit together.
     """
 
     tokens: torch.Tensor
@@ -46,15 +59,11 @@ class FeatureMap:
         size = (self.size, self.size) if np.ndim(self.size) == 0 else self.size
         object.__setattr__(self, "size", (int(size[0]), int(size[1])))
         object.__setattr__(self, "tokens", torch.as_tensor(self.tokens).float())
-        if isinstance(self.interp, torch.Tensor):
-            crow, col, val = (part.cpu().numpy() for part in (self.interp.crow_indices(), self.interp.col_indices(),
-                                                              self.interp.values()))
-            object.__setattr__(self, "interp", sparse.csr_array((val, col, crow), shape=tuple(self.interp.shape)))
-        elif not isinstance(self.interp, sparse.csr_array):
-            object.__setattr__(self, "interp", sparse.csr_array(self.interp))
+        object.__setattr__(self, "interp", as_csr(self.interp))
         expected = (self.size[0] * self.size[1], self.tokens.shape[0])
         if self.tokens.ndim != 2 or self.interp.shape != expected:
-            raise ValueError(f"interp {self.interp.shape} must be (H*W, T) = {expected} for tokens {tuple(self.tokens.shape)}")
+            raise SettingsError(f"interp {self.interp.shape} must be (H*W, T) = {expected} "
+                                f"for tokens {tuple(self.tokens.shape)}")
 
     @property
     def channels(self) -> int:
@@ -100,8 +109,8 @@ class Features:
             object.__setattr__(self, "foreground", self.foreground.cpu().numpy())
         object.__setattr__(self, "foreground", np.asarray(self.foreground, dtype=bool))
         if not (self.rgb.size == self.xyz.size == self.foreground.shape):
-            raise ValueError(f"rgb {self.rgb.size}, xyz {self.xyz.size} and foreground {self.foreground.shape} "
-                             "must lie on one grid")
+            raise SettingsError(f"rgb {self.rgb.size}, xyz {self.xyz.size} and foreground {self.foreground.shape} "
+                                "must lie on one grid")
 
     @property
     def size(self) -> tuple[int, int]:
