@@ -121,7 +121,11 @@ def test_one_and_two_centres():
 @pytest.mark.parametrize("call", [
     lambda: farthest_points(np.zeros((5, 2)), 2), lambda: farthest_points(np.ones((5, 3)), 6),
     lambda: farthest_points(np.ones((5, 3)), 2, start=5), lambda: farthest_points(np.ones((0, 3)), 1),
-    lambda: nearest(np.ones((5, 3)), np.ones((1, 3)), 6), lambda: three_nearest(np.ones((5, 3)), np.ones((0, 3)))])
+    lambda: farthest_points(np.full((5, 3), np.nan), 2), lambda: farthest_points(np.ones((5, 3)), 2.0),
+    lambda: farthest_points(np.ones((5, 3)), 0), lambda: farthest_points(np.ones((5, 3)), 2, start=-1),
+    lambda: nearest(np.ones((5, 3)), np.ones((1, 3)), 2.0), lambda: nearest(np.ones((5, 3)), np.full((1, 3), np.inf), 2),
+    lambda: nearest(np.full((5, 3), np.nan), np.ones((1, 3)), 2), lambda: nearest(np.ones((5, 3)), np.ones((1, 3)), 6),
+    lambda: three_nearest(np.ones((5, 3)), np.ones((0, 3)))])
 def test_impossible_requests_are_refused(call):
     with pytest.raises(SettingsError):
         call()

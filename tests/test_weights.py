@@ -37,6 +37,8 @@ def test_safetensors_and_hash(tmp_path, layer):
     torch.testing.assert_close(read_state(path, right.upper())["weight"], layer.weight.data)
     with pytest.raises(WeightsError, match=f"has sha256 {right}, expected 00"):
         read_state(path, "00")
+    with pytest.raises(WeightsError, match="accept other weights by rgb_sha256='any'"):
+        read_state(path, "00", "rgb_sha256")
 
 
 def test_a_file_that_needs_pickle_is_refused_and_not_run(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from mmadlib.checks import whole
 from mmadlib.errors import SettingsError
 
 NEAR_ORIGIN = 1e-3  # squared distance to the sensor below which the reference CUDA kernel never picks a point
@@ -26,13 +27,13 @@ def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: boo
     Whole-array NumPy in place: as fast as the libraries that keep this definition, and those that are faster break ties
     in an order of their own.
     """
-    points = _points(points, "points")
-    if not 0 <= start < len(points):
+    points, k = _points(points, "points"), whole("k", k, 1)
+    if whole("start", start) >= len(points):
         raise SettingsError(f"start={start}: there are {len(points)} points")
     allowed = (points**2).sum(1) > (NEAR_ORIGIN if near_origin else -1)
     allowed[start] = True
     candidates = np.flatnonzero(allowed)
-    if not 1 <= k <= len(candidates):
+    if k > len(candidates):
         raise SettingsError(f"cannot choose {k} of {len(candidates)} points; ask for fewer centres")
     axes = np.ascontiguousarray(points[candidates].T)
     distance, away = np.full(len(candidates), np.inf, np.float32), np.empty_like(axes)
@@ -54,7 +55,7 @@ def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
     Raises SettingsError when k exceeds the points.
     """
     points, centres = _points(points, "points", np.float64), _points(centres, "centres", np.float64)
-    if not 1 <= k <= len(points):
+    if whole("k", k, 1) > len(points):
         raise SettingsError(f"cannot take the {k} nearest of {len(points)} points; ask for fewer neighbours")
     ask = min(k + SPARE, len(points))
     distance, index = cKDTree(points).query(centres, np.arange(1, ask + 1))
@@ -87,8 +88,10 @@ def three_nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _points(points: np.ndarray, name: str, dtype: type = np.float32) -> np.ndarray:
-    """(N, 3) array of `dtype` with at least one point, or SettingsError."""
+    """(N, 3) array of `dtype` with at least one point, all finite, or SettingsError."""
     points = np.asarray(points, dtype=dtype)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise SettingsError(f"{name} must have shape (N, 3) with N > 0, not {points.shape}")
+    if not np.isfinite(points).all():
+        raise SettingsError(f"{name} hold NaN or infinite coordinates; leave such points out")
     return points

@@ -18,17 +18,17 @@ RANDOM = "random"  # in place of a file: random weights from the seed, for tests
 ANY = "any"  # in place of a hash: the file is taken as it is
 
 
-def read_state(path: str | Path, sha256: str = ANY) -> dict[str, torch.Tensor]:
+def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint by name: .safetensors, or whatever torch.load(weights_only=True) accepts.
 
-    sha256: the hash that the file must have, checked before anything is opened. A dictionary around the tensors (key
-    base_model, state_dict, model or teacher) is unwrapped. Raises WeightsError.
+    sha256: the hash that the file must have, checked before anything is opened; option: what the user sets it by. A dictionary
+    around the tensors (key base_model, state_dict, model or teacher) is unwrapped. Raises WeightsError.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
     if sha256 != ANY:
-        check_hash(path, sha256)
+        check_hash(path, sha256, option)
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError:
@@ -51,13 +51,13 @@ def _torch_load(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def check_hash(path: Path, sha256: str) -> None:
+def check_hash(path: Path, sha256: str, option: str) -> None:
     """Raise WeightsError unless the file has this SHA-256."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
         raise WeightsError(explain(path, f"has sha256 {found}, expected {sha256}",
-                                   f"download it again, or accept other weights knowingly with sha256={ANY!r} or their hash"))
+                                   f"download it again, or accept other weights by {option}={ANY!r} or by their hash"))
 
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> None:
