@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import isolated, picture, rgb, spot, tiff
+from layouts import isolated, picture, rgb, spot, table, tiff
 
 from mmadlib.data import layout
 from mmadlib.data.files import Entry, Samples
 from mmadlib.errors import CacheError
 from mmadlib.features import Extractor, cache, extract_all
+from mmadlib.features import entry as entry_module
 from mmadlib.features.entry import Corrupt, content_key, decode, encode
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
 from mmadlib.sample import Sample
@@ -128,6 +129,22 @@ def test_place_and_position_do_not_matter(samples, extractor, tmp_path):
     keys = [content_key(e) for e in entries]
     moved.rename(tmp_path / "data")
     assert keys == [content_key(e) for e in samples.entries] and len(set(keys)) == 3
+
+
+def test_a_folder_that_says_preprocessed_belongs_to_the_content(samples):
+    entry = samples.entries[0]
+    tiff(entry.xyz, table())
+    before = layout.read(entry).isolated, content_key(entry)
+    (entry.xyz.parent.parent / "preprocess").mkdir()
+    after = layout.read(entry).isolated, content_key(entry)
+    assert not before[0] and after[0] and before[1] != after[1]
+
+
+def test_code_of_all_readers_belongs_to_the_content(samples, monkeypatch):
+    asked = []
+    monkeypatch.setattr(entry_module, "source_digest", lambda *patterns, without: asked.extend(patterns) or "")
+    content_key(samples.entries[0])
+    assert "data/*.py" in asked
 
 
 def test_files_named_in_extra_belong_to_the_content(samples, tmp_path):

@@ -5,7 +5,9 @@ import pytest
 
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
 from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
+from mmadlib.features.dino import Dino
 from mmadlib.features.extractor import source_digest
+from mmadlib.features.point_mae import PointMAE
 from mmadlib.sample import Sample
 
 TINY = {"rgb": "vit_tiny_patch16_224", "xyz": "point_mae", "rgb_weights": "random", "xyz_weights": "random",
@@ -86,9 +88,10 @@ def test_the_table_goes_where_the_dataset_has_one():
     removed, kept = Extractor(size=96)(sample), Extractor(size=96, isolate=False)(sample)
     assert kept.foreground.mean() > 0.9
     assert 0.1 < removed.foreground.mean() < 0.5
-    other = sample.with_(dataset="road")
-    assert Extractor(size=96)(other).foreground.mean() > 0.9
-    assert Extractor(size=96, isolate=True)(other).foreground.mean() < 0.5
+    for dataset in ("road", "folder"):
+        other = sample.with_(dataset=dataset)
+        assert Extractor(size=96)(other).foreground.mean() > 0.9
+        assert Extractor(size=96, isolate=True)(other).foreground.mean() < 0.5
     isolated = dome(dataset="rendered")
     np.testing.assert_array_equal(Extractor(size=96)(isolated).cloud, isolated.xyz)
 
@@ -116,6 +119,17 @@ def test_an_almost_empty_cloud_is_named(points, tmp_path):
         extract(sample.with_(xyz=xyz, valid=None), size=96)
 
 
+def test_points_are_counted_before_the_cloud_is_made_smaller():
+    sample = dome(400)
+    sparse = np.zeros((400, 400), bool)
+    sparse[1::40, 1::40] = True
+    thin = sample.with_(xyz=sample.xyz * sparse[..., None], valid=None)
+    assert thin.valid.sum() > 30 and extract(thin).size == (224, 224)
+    off_grid = sample.with_(xyz=np.roll(sample.xyz * sparse[..., None], 1, 0), valid=None)
+    with pytest.raises(DataError, match="valid points, 0 of them on a grid of 100 px"):
+        extract(off_grid, size=100)
+
+
 def test_keys_name_everything_that_matters():
     base = Extractor(size=112)
     others = [Extractor(size=96), Extractor(size=112, pad="zero"), Extractor(size=112, isolate=False),
@@ -134,10 +148,18 @@ def test_keys_name_the_code(tmp_path, monkeypatch):
     digests = []
     for text in ("x = 1  # one\n", "# other words\nx = 1\n", "x = 2\n"):
         (tmp_path / "a.py").write_text(text)
+        (tmp_path / "b.py").write_text(f"n = {len(digests)}")
         source_digest.cache_clear()
-        digests.append(source_digest("*.py"))
+        digests.append(source_digest("*.py", without="b.py"))
     source_digest.cache_clear()
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_keys_name_the_code_of_the_extractor(monkeypatch):
+    asked = set()
+    monkeypatch.setattr(extractor, "source_digest", lambda *patterns: asked.update(patterns) or "")
+    Extractor()
+    assert "features/extractor.py" in asked
 
 
 def test_backbones_are_loaded_once():
@@ -152,13 +174,33 @@ def test_family_names():
     assert family("dinov2_vitb14+descriptors") == ("dinov2_vitb14", "descriptors")
     with pytest.raises(UnknownName, match="'descriptors'"):
         family("descriptor")
+    with pytest.raises(UnknownName, match="unknown features 'None'"):
+        family(None)
 
 
 @pytest.mark.parametrize(("given", "match"), [({"xyz": "point_mea"}, "point_mae"), ({"rgb": "dino_vitb9"}, "dino_vitb8"),
-                                              ({"rgb_block": 8}, "rgb_blocks"), ({"pad": "egde"}, "edge")])
+                                              ({"rgb_block": 8}, "rgb_blocks"), ({"pad": "egde"}, "edge"),
+                                              ({"backbone_mode": "evall"}, "eval"), ({"rgb": None}, "feature 'None'"),
+                                              ({"xyz": None}, "feature 'None'")])
 def test_unknown_names_suggest_the_nearest(given, match):
     with pytest.raises(UnknownName, match=match):
         extract(dome(), **given)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("isolate", "yes"), ("isolate", 1), ("rgb_weights", 5), ("xyz_weights", 5), ("xyz_sha256", 0), ("groups", None),
+    ("size", 55), ("size", 224.0), ("size", True), ("seed", -1), ("seed", "a"), ("device", "cudaa"), ("device", "cuda:99")])
+def test_options_are_checked_even_where_nothing_looks_at_them(name, value):
+    for make in (lambda **given: extract(dome(), **given), Extractor):
+        with pytest.raises(SettingsError, match=f"{name}={value!r}"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("make", [lambda: Dino(TINY["rgb"], 1, 64, "random", device="cudaa"),
+                                  lambda: PointMAE(1, weights="random", device="cudaa")])
+def test_backbones_check_their_device_themselves(make):
+    with pytest.raises(SettingsError, match="device='cudaa'"):
+        make()
 
 
 def test_wrong_types_and_missing_weights(monkeypatch, tmp_path):

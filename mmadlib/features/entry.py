@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mmadlib.data.files import Entry
+from mmadlib.data.layout import MANIFESTS
 from mmadlib.features.extractor import source_digest
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth
 from mmadlib.sample import Sample
@@ -88,15 +89,17 @@ def _part(arrays: dict[str, np.ndarray], side: str) -> Patches | Groups:
 def content_key(sample: Sample | Entry) -> str:
     """Hash of what a sample holds: of its files' bytes, without decoding them, or of its arrays.
 
-    Files are read by the library's own code and by settings in `extra`, so both belong to the hash; the position in a list
-    does not.
+    Files are read by the library's own code and by settings in `extra`, so both belong to the hash, as does the folder by
+    which readers know that the background is gone; the position in a list does not.
     """
     total = hashlib.blake2b(digest_size=16)
     if isinstance(sample, Entry):
-        code = source_digest("data/images.py", "data/layout.py", f"data/{sample.dataset}.py")
+        code = source_digest("data/*.py", "sample.py", without="data/convert_road.py")
+        preprocessed = (sample.xyz.parent.parent / MANIFESTS).is_dir()
         extra = sorted((name, value) for name, value in sample.extra.items() if name != "index")
         names = [item for item in extra if not isinstance(item[1], Path)]
-        total.update(repr((sample.dataset, sample.category, sample.defect, sample.modality, names, code)).encode())
+        total.update(repr((sample.dataset, sample.category, sample.defect, sample.modality, names, code,
+                           preprocessed)).encode())
         for file in (sample.rgb, sample.xyz, sample.gt, *(value for _, value in extra if isinstance(value, Path))):
             total.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"no file")
         return total.hexdigest()

@@ -6,14 +6,17 @@ import ast
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mmadlib.errors import DataError, SettingsError, explain, unknown
+from mmadlib.checks import check_device, check_seed, one_of, typed, whole
+from mmadlib.errors import DataError, explain, unknown
 from mmadlib.features.field import Features
+from mmadlib.features.point_mae import MODES
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
-from mmadlib.loading import Grid, to_grid
+from mmadlib.features.windows import GRID
+from mmadlib.loading import PADS, Grid, to_grid
 from mmadlib.preprocess import isolate_object
 from mmadlib.sample import Sample
 
@@ -22,8 +25,8 @@ FAMILIES = {  # name -> (RGB, 3D)
     "paper": ("dino_vitb8", "point_mae"),
     "random": ("random", "random"),
 }
-ON_A_TABLE = ("rendered", "mvtec3d", "folder")  # a table has to go, unless the reader saw that it is gone already
-FEWEST = 16  # valid points below which a sample has no 3D to speak of
+ON_A_TABLE = ("rendered", "mvtec3d")  # a table has to go, unless the reader saw that it is gone already
+FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
 DESCRIPTOR_CODE = ("features/*descriptors.py", "features/windows.py", "features/fpfh.py")
 LIBRARY = Path(__file__).resolve().parent.parent
 
@@ -34,7 +37,7 @@ class Options:
 
     size: int = 224  # pixels of the square working grid
     pad: str = "edge"  # edge | zero | none, see mmadlib.loading
-    isolate: bool | None = None  # remove table and clutter; None: where the dataset has a table and it is still there
+    isolate: bool | None = None  # remove table and clutter; None: of rendered and mvtec3d where still there; else say True
     rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
     rgb_weights: str | None = None  # file, or "random"
     rgb_sha256: str = "any"
@@ -52,9 +55,9 @@ class Options:
 
 def family(name: str) -> tuple[str, str]:
     """RGB and 3D feature names of a family, or of "rgb+xyz" names such as dino_vitb8+descriptors."""
-    if name in FAMILIES:
-        return FAMILIES[name]
-    rgb, plus, xyz = name.partition("+")
+    rgb, plus, xyz = str(name).partition("+")
+    if rgb in FAMILIES and not plus:
+        return FAMILIES[rgb]
     if not plus:
         raise unknown("features", name, [*FAMILIES, "<rgb>+<xyz>"])
     return rgb, xyz
@@ -69,9 +72,9 @@ class FrontEnd:
 
 
 @lru_cache
-def source_digest(*patterns: str) -> str:
+def source_digest(*patterns: str, without: str = "") -> str:
     """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
-    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)})
+    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)} - {LIBRARY / without})
     trees = "".join(ast.dump(ast.parse(path.read_text())) for path in files)
     return hashlib.blake2b(trees.encode(), digest_size=8).hexdigest()
 
@@ -109,6 +112,7 @@ def _point_mae(o: Options) -> FrontEnd:
 
 def front_end(side: str, name: str, options: Options) -> FrontEnd:
     """The front end called `name`; UnknownName when there is none."""
+    name = str(name)
     if name == "descriptors":
         return _descriptors(side)
     if name == "random":
@@ -121,16 +125,14 @@ def front_end(side: str, name: str, options: Options) -> FrontEnd:
 
 
 def check_options(given: dict) -> Options:
-    """Options from keywords; UnknownName or SettingsError on a wrong name or type."""
-    known = {f.name: f.default for f in fields(Options)}
-    for name, value in given.items():
-        if name not in known:
-            raise unknown("feature option", name, known)
-        default = known[name]
-        if default is not None and type(value) is not type(default):
-            raise SettingsError(f"feature option {name}={value!r}: expected {type(default).__name__}, "
-                                f"got {type(value).__name__}")
-    return Options(**given)
+    """Options from keywords, whether or not the front ends look at them; UnknownName or SettingsError on a wrong one."""
+    options = typed(Options, given, "feature option")
+    whole("feature option size", options.size, GRID)
+    check_seed(options.seed)
+    one_of("padding", options.pad, PADS)
+    one_of("backbone_mode", options.backbone_mode, MODES)
+    check_device(options.device)
+    return options
 
 
 class Extractor:
@@ -147,7 +149,7 @@ class Extractor:
         self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
         self.settings = {"rgb": rgb, "xyz": xyz, **asdict(self.options)}
         del self.settings["device"]  # where it runs does not define a feature
-        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/tokens.py")
+        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/extractor.py", "features/tokens.py")
         named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
@@ -158,8 +160,9 @@ class Extractor:
         if isolate and not sample.isolated:
             sample = isolate_object(sample)
         grid = to_grid(sample, o.size, o.pad)
-        if grid.valid.sum() < FEWEST:
-            fault = f"has only {grid.valid.sum()} valid points on a grid of {o.size} px"
+        points, left = sample.valid.sum(), grid.valid.sum()
+        if points < FEWEST or left < 2:  # one point has no spread to normalise by
+            fault = f"has only {points} valid points, {left} of them on a grid of {o.size} px"
             raise DataError(explain(sample.path or "sample", fault, "check the cloud, or leave the sample out"))
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
         truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
@@ -176,10 +179,10 @@ def _family_of(rgb: str, xyz: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _extractor(rgb: str, xyz: str, options: tuple) -> Extractor:
-    return Extractor(rgb, xyz, **dict(options))
+def _extractor(rgb: str, xyz: str, options: Options) -> Extractor:
+    return Extractor(rgb, xyz, **asdict(options))
 
 
 def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> Features:
     """Features of one sample; see Extractor. The last two extractors are kept, so that backbones are loaded once."""
-    return _extractor(rgb, xyz, tuple(sorted({"size": size, **options}.items())))(sample)
+    return _extractor(rgb, xyz, check_options({"size": size, **options}))(sample)
