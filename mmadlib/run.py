@@ -34,13 +34,12 @@ def declared_types(nb: Path) -> dict[str, str]:
     Raises SettingsError when the file or the cell is missing, or when a parameter has no type out of TYPES.
     """
     import papermill  # here: it takes a second to import, and `--help` should not
-    from nbformat.reader import NotJSONError
 
     if not nb.is_file():
         raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
     try:
         types = {name: p["inferred_type_name"] for name, p in papermill.inspect_notebook(str(nb)).items()}
-    except NotJSONError:
+    except Exception:  # nbformat raises whatever the content makes it stumble over
         raise SettingsError(explain(shown(nb), "is not a notebook", "give the path of an .ipynb file")) from None
     if not types:
         raise SettingsError(explain(shown(nb), "has no cell tagged 'parameters' with typed values", "tag one"))
@@ -78,7 +77,7 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     """Execute `nb` with `params` in a python3 kernel of this environment, started in the repository root.
 
     The executed notebook is written to `out` and stays there when a cell fails. Raises SettingsError before anything is
-    run or written (missing file, no parameters cell, unknown name, wrong type, `out` inside notebooks/) and
+    run or written (missing file, no parameters cell, unknown name, wrong type, `out` inside notebooks/ or not writable) and
     NotebookError when a cell fails.
     """
     nb, out = Path(nb).resolve(), Path(out).resolve()
@@ -92,7 +91,7 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # or it reports every message that only a browser can answer
-    out.parent.mkdir(parents=True, exist_ok=True)
+    _writable(out)
     try:
         papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
                                    progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
@@ -104,13 +103,22 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     return out
 
 
+def _writable(out: Path) -> None:
+    """Raise SettingsError unless `out` can be written: now, not after an hour of training."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+    except OSError as err:
+        raise SettingsError(explain(shown(out), f"cannot be written ({err.strerror})", "give another path")) from None
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Parameters from a YAML file: a mapping of names to values."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise SettingsError(explain(path, f"cannot be read ({err.strerror})", "give a YAML file of parameters")) from None
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise SettingsError(explain(path, f"is not YAML ({str(err).splitlines()[0]})", "mend it")) from None
     if not isinstance(values, dict):
         raise SettingsError(explain(path, "holds no mapping", "write one 'name: value' per line"))

@@ -41,10 +41,12 @@ def test_notebooks_that_cannot_be_run_strictly(tmp_path, make, fault):
         declared_types(make(tmp_path))
 
 
-def test_text_that_is_no_notebook(tmp_path):
-    (tmp_path / "nb.ipynb").write_text("not json")
-    with pytest.raises(SettingsError, match="is not a notebook"):
-        declared_types(tmp_path / "nb.ipynb")
+@pytest.mark.parametrize("content", [b"not json", b"", b"{}", b"[1]", b"\x89PNG\xff\xfe", b'{"nbformat": 4, "cells": [1]}'])
+def test_content_that_is_no_notebook(tmp_path, capsys, content):
+    (tmp_path / "nb.ipynb").write_bytes(content)
+    assert main([str(tmp_path / "nb.ipynb"), str(tmp_path / "out.ipynb")]) == 2
+    error = capsys.readouterr().err
+    assert "is not a notebook" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(("text", "kind", "value"), [
@@ -91,6 +93,21 @@ def test_parameter_files_that_cannot_be_read(tmp_path, text, fault):
         (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(SettingsError, match=fault):
         run.read_yaml(tmp_path / "p.yaml")
+
+
+def test_a_parameter_file_in_another_encoding(tmp_path):
+    (tmp_path / "p.yaml").write_bytes("category: \xe9t\xe9".encode("latin-1"))
+    with pytest.raises(SettingsError, match="is not YAML"):
+        run.read_yaml(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("out", ["folder.ipynb", "file/out.ipynb"])
+def test_an_output_that_cannot_be_written_gives_exit_code_2(tmp_path, capsys, out):
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "file").touch()
+    assert main([str(notebook(tmp_path)), str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("out", [NOTEBOOKS / "00_start_here.ipynb", NOTEBOOKS / "sub" / "x.ipynb", "out.json"])
