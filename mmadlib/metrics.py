@@ -8,11 +8,13 @@ that is blind but silent on the background reads above chance). Notebook 02 deri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 from scipy.stats import rankdata
 
 from mmadlib.aupro import Pixels
+from mmadlib.checks import check_seed, whole
 from mmadlib.errors import MetricUndefined, SettingsError
 
 LIMITS = {"30": 0.3, "10": 0.1, "05": 0.05, "01": 0.01}  # name in the tables -> FPR limit
@@ -24,6 +26,8 @@ def _classes(scores: Sequence[float], labels: Sequence[int]) -> tuple[np.ndarray
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise SettingsError(f"scores {scores.shape} and labels {labels.shape} must be two lists of one length")
+    if labels.dtype.kind not in "buif" or not np.isin(labels, (0, 1)).all():
+        raise SettingsError("labels must be 0 for normal and 1 for anomalous")
     bad = labels > 0
     if bad.all() or not bad.any():
         missing = "normal" if bad.any() else "anomalous"
@@ -37,7 +41,7 @@ def image_auroc(scores: Sequence[float], labels: Sequence[int]) -> float:
     """P(an anomalous image scores higher than a normal one), a tie counting one half.
 
     scores (n,), higher is more anomalous; labels (n,), 0 normal, 1 anomalous. Mann-Whitney rank formula. Raises
-    MetricUndefined when a class is missing or a score is NaN.
+    MetricUndefined when a class is missing or a score is NaN, SettingsError on other labels.
     """
     scores, bad = _classes(scores, labels)
     positives, negatives = bad.sum(), (~bad).sum()
@@ -52,7 +56,7 @@ def bootstrap_auroc(scores: Sequence[float], labels: Sequence[int], n: int = 100
     It says how far the test images carry the number, not how training varies. Raises as `image_auroc`.
     """
     scores, bad = _classes(scores, labels)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     good, anomalous = scores[~bad], scores[bad]
     wins = (np.sign(anomalous[:, None] - good[None]) + 1) / 2  # (P, N): 1 won, 1/2 tie
     # how often each image is drawn; the AUROC of a redraw is then a bilinear form in these counts
@@ -79,10 +83,10 @@ def aupro(maps: Sequence, masks: Sequence, limit: float = 0.3, thresholds: int |
     foreground: as masks; only defect-free pixels inside it count in the FPR. Regions are 8-connected, never across images.
     Raises MetricUndefined as `pixel_auroc`, SettingsError on an impossible limit or number of thresholds.
     """
-    if not 0 < limit <= 1:
+    if not isinstance(limit, Real) or not 0 < limit <= 1:
         raise SettingsError(f"limit={limit!r}: the false-positive rate ends in (0, 1]")
-    if thresholds is not None and thresholds < 2:
-        raise SettingsError(f"thresholds={thresholds!r}: at least 2, or None for the exact curve")
+    if thresholds is not None:
+        thresholds = whole("thresholds", thresholds, 2)  # None is the exact curve
     pixels = Pixels.collect(maps, masks, foreground)
     return pixels.exact(limit) if thresholds is None else pixels.published(limit, thresholds)
 
