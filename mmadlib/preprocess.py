@@ -12,7 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from mmadlib.checks import check_seed
 from mmadlib.clustering import largest_cluster
+from mmadlib.data import layout
 from mmadlib.errors import PreprocessError, SettingsError, explain, unknown
 from mmadlib.sample import Sample
 
@@ -23,14 +25,14 @@ RANKED = 4000  # rim points that rank the plane hypotheses; the final fit uses a
 class Constants:
     """The published constants; lengths in metres."""
 
-    rim: int = 10  # width in pixels of the four border strips where only the table is seen
+    rim: int = layout.RIM_WIDTH  # width in pixels of the four border strips where only the table is seen
     ransac_distance: float = 0.004
     ransac_points: int = 50  # per hypothesis
     ransac_iterations: int = 1000
     plane_distance: float = 0.005  # points closer to the plane than this are table
     cluster_eps: float = 0.006
     cluster_points: int = 30
-    min_rim_points: int = 50  # fewer: no table in view, or processed already
+    min_rim_points: int = layout.RIM_POINTS  # fewer, corners counted once: no table in view, or processed already
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +102,16 @@ def object_mask(xyz: np.ndarray, valid: np.ndarray, plane: np.ndarray,
 
 
 def find_object(sample: Sample, seed: int = 0, constants: Constants = Constants()) -> Isolation:
-    """Plane and object of a sample; raises PreprocessError as `isolate_object`."""
-    where = sample.path or "sample"
+    """Plane and object of a sample; raises as `isolate_object`."""
+    seed, where = check_seed(seed), sample.path or "sample"
     if sample.isolated:
         raise PreprocessError(explain(where, "its background is removed already", "give the data as published"))
-    rim = rim_points(sample.xyz, sample.valid, constants.rim)
-    if len(rim) < constants.min_rim_points:
-        raise PreprocessError(explain(where, f"only {len(rim)} valid points within {constants.rim} px of the border, so there "
+    count = layout.rim_points(sample.valid, constants.rim)
+    if count < constants.min_rim_points:
+        raise PreprocessError(explain(where, f"only {count} valid points within {constants.rim} px of the border, so there "
                                       "is no table to find", "it may be processed already: give the data as published"))
     try:
-        plane = fit_plane(rim, seed, constants)
+        plane = fit_plane(rim_points(sample.xyz, sample.valid, constants.rim), seed, constants)
     except PreprocessError as err:
         raise PreprocessError(explain(where, str(err), "check the cloud")) from None
     keep = object_mask(sample.xyz, sample.valid, plane, constants)
@@ -124,7 +126,8 @@ def isolate_object(sample: Sample, seed: int = 0, **constants: float) -> Sample:
 
     seed: of the plane fit; one seed, one result, whatever came before. constants: fields of `Constants`.
     Raises PreprocessError for a sample processed already (isolated, or fewer than `min_rim_points` valid rim points), for
-    rim points on a line and for a cloud with nothing off its plane. The given sample is never changed.
+    rim points on a line and for a cloud with nothing off its plane; SettingsError for an impossible seed or constant. The
+    given sample is never changed.
     """
     keep = find_object(sample, seed, constants_from(constants)).keep
     return sample.with_(xyz=np.where(keep[..., None], sample.xyz, np.float32(0)), valid=keep, isolated=True)

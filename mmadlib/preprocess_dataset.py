@@ -28,9 +28,11 @@ from PIL import Image
 
 from mmadlib import paths
 from mmadlib.atomic import atomic
+from mmadlib.checks import check_seed
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
 from mmadlib.data.images import read_pixels
+from mmadlib.data.texts import read_mapping
 from mmadlib.errors import MmadError, PreprocessError, SettingsError, explain, unknown
 from mmadlib.loading import square_margins
 from mmadlib.preprocess import Constants, constants_from, find_object
@@ -78,8 +80,8 @@ def preprocess_dataset(src: str | Path, dst: str | Path, dataset: str = "mvtec3d
     if pad not in PADS:
         raise unknown("padding rule", pad, PADS)
     src, dst = paths.resolve(src).resolve(), paths.resolve(dst).resolve()
-    recipe = Recipe(dataset, pad, int(seed), constants_from(constants))
-    entries = [e for category in layout.categories(src) for e in _entries(src / category)]
+    recipe = Recipe(dataset, pad, check_seed(seed), constants_from(constants))
+    entries = [e for category in layout.categories(src) for e in _entries(src / category, dataset)]
     try:
         _claim(src, dst, recipe)
         _copy_category_files(src, dst)
@@ -107,10 +109,10 @@ def _run(todo: list[Entry], work: Callable[[Entry], None], jobs: int, progress: 
             raise
 
 
-def _entries(category: Path) -> list[Entry]:
+def _entries(category: Path, dataset: str) -> list[Entry]:
     """All entries of a category folder, good masks included where they are stored."""
     splits = [s for s in SPLITS if (category / s).is_dir()]
-    found = [e for s in splits for e in layout.entries(category.parent, category.name, s)]
+    found = [e for s in splits for e in layout.entries(category.parent, category.name, s, dataset)]
     masks = [e.gt or e.rgb.parent.parent / "gt" / f"{e.rgb.stem}.png" for e in found]
     return [replace(e, gt=m if m.is_file() else None) for e, m in zip(found, masks, strict=True)]
 
@@ -121,7 +123,7 @@ def _claim(src: Path, dst: Path, recipe: Recipe) -> None:
         raise SettingsError(f"{dst}: lies in the source or holds it; preprocessing never writes there, give a new folder")
     note = dst / "preprocessing.json"
     if note.is_file():
-        if json.loads(note.read_text()) != asdict(recipe):
+        if read_mapping(note, json.loads, "delete the folder, it is made again") != asdict(recipe):
             raise PreprocessError(explain(dst, "was made with other settings, see preprocessing.json", "give a new folder"))
         return
     if dst.is_dir() and any(dst.iterdir()):

@@ -19,7 +19,7 @@ def picture(path: Path, pixels: np.ndarray) -> Path:
 
 def tiff(path: Path, xyz: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, xyz)
+    tifffile.imwrite(path, xyz, photometric="rgb" if xyz.ndim == 3 and xyz.shape[2] == 3 else "minisblack")
     return path
 
 

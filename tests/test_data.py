@@ -44,6 +44,7 @@ def test_faulty_questions(tmp_path):
         (lambda: load("mvtec3d", "bagel", "train", root=tmp_path, shots=5), "only 4 training samples"),
         (lambda: load("mvtec3d", "bagel", "test", root=tmp_path, shots=2), "only the training split"),
         (lambda: load("mvtec3d", "bagel", "train", root=tmp_path, data_seed=1), "only rendered data"),
+        (lambda: load("mvtec3d", "bagel", "train", root=tmp_path, seed="a"), "seed='a'"),
     ):
         with pytest.raises(SettingsError, match=message):
             call()

@@ -50,6 +50,14 @@ def test_literature_conversion_equals_the_published_one(golden):
     assert np.abs(got - golden["out"])[published[::16, ::16]].max() < 1e-9
 
 
+def test_the_default_frame_is_the_cameras_in_metres(tmp_path):
+    folder = eyecandies(tmp_path) / "train" / "data"
+    picture(folder / "000_depth.png", np.full(SIZE, 65535, np.uint16))
+    np.savetxt(folder / "000_pose.txt", [[0, -1, 0, 3], [1, 0, 0, 2], [0, 0, 1, 1], [0, 0, 0, 1]])
+    sample = load("eyecandies", "Lollipop", "train", root=tmp_path, crop=False)[0]
+    assert (sample.xyz[..., 2] == 2).all() and sample.isolated is False
+
+
 def test_constant_depth_and_reprojection():
     points = scene.camera_points(np.full((60, 80), 1.7))
     assert (points[..., 2] == 1.7).all()
@@ -87,7 +95,8 @@ def test_flipped_bounds_shift_the_depth_as_the_formula_says(tmp_path):
 def test_frames_and_ground_rule(root):
     camera, literature = (load("eyecandies", "Lollipop", "test", root=root, frame=f)[1] for f in ("camera", "literature"))
     assert (camera.valid == literature.valid).all() and 50 < camera.valid.sum() < camera.valid.size / 2
-    assert camera.isolated and literature.isolated
+    assert camera.isolated is True and literature.isolated is True
+    assert np.abs(camera.xyz[..., 2] - ball())[camera.valid].max() < 1e-4 and not camera.xyz[~camera.valid].any()
     assert np.allclose(literature.xyz, camera.xyz[..., [0, 2, 1]] * (0.1, -0.1, 0.1), atol=1e-6)  # pose is the identity
     assert camera.valid[:, SIZE[1] // 2].any() and camera.valid[SIZE[0] // 2].any()  # x = 0 and y = 0 are no holes
 
@@ -145,6 +154,7 @@ def test_a_missing_item_is_named(root, item, message):
     ("info_depth.yaml", "- 1\n", "no named values"),
     ("pose.txt", "1 0 0\n", "4x4"),
     ("pose.txt", "x y\n", "4x4"),
+    ("pose.txt", "1 0 0 0\n0 1 0 0\n0 1 0 0\n0 0 0 1\n", "singular"),
     ("depth.png", "", "truncated"),
 ])
 def test_faulty_items(root, item, text, message):

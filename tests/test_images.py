@@ -4,7 +4,7 @@ import tifffile
 from layouts import picture, spot, table, tiff
 from PIL import Image
 
-from mmadlib.data.images import MIN_POINTS, mark_invalid, read_gray16, read_mask, read_pixels, read_rgb, read_xyz
+from mmadlib.data.images import BRIGHT, MIN_POINTS, mark_invalid, read_gray16, read_mask, read_pixels, read_rgb, read_xyz
 from mmadlib.errors import DataError
 
 
@@ -62,9 +62,11 @@ def test_gray16_keeps_all_bits(tmp_path):
         read_gray16(picture(tmp_path / "e.png", code.astype(np.uint8)))
 
 
-@pytest.mark.parametrize("value", [253, 254, 255])
-def test_every_documented_defect_value_is_positive(tmp_path, value):
-    assert (read_mask(picture(tmp_path / "m.png", spot(value=value))) == (spot() > 0)).all()
+@pytest.mark.parametrize("value", [128, 200, 255])
+def test_any_bright_value_is_positive_where_none_are_documented(tmp_path, value):
+    assert (read_mask(picture(tmp_path / "m.png", spot(value=value)), BRIGHT) == (spot() > 0)).all()
+    with pytest.raises(DataError, match=r"undocumented values \(127\)"):
+        read_mask(picture(tmp_path / "m.png", spot(value=127)), BRIGHT)
 
 
 def test_masks_of_three_equal_channels_and_of_one_bit(tmp_path):
@@ -73,7 +75,8 @@ def test_masks_of_three_equal_channels_and_of_one_bit(tmp_path):
 
 
 @pytest.mark.parametrize(("pixels", "fault"), [
-    (spot(value=1), r"undocumented values \(1\)"),
+    (spot(value=1), r"undocumented values \(1\); write 0 for normal and 255 for defects, e\.g\. \(mask > 0\)"),
+    (spot(value=254), r"undocumented values \(254\)"),
     (spot(value=100), r"undocumented values \(100\)"),
     (spot().astype(np.uint16), "uint16 values"),
     (np.dstack([spot(), spot(), 0 * spot()]), "mask in colours"),
@@ -81,12 +84,6 @@ def test_masks_of_three_equal_channels_and_of_one_bit(tmp_path):
 def test_strange_masks(tmp_path, pixels, fault):
     with pytest.raises(DataError, match=fault):
         read_mask(picture(tmp_path / "m.png", pixels))
-
-
-def test_the_dataset_says_which_mask_values_exist(tmp_path):
-    path = picture(tmp_path / "m.png", spot(value=253))
-    with pytest.raises(DataError, match="undocumented"):
-        read_mask(path, values=(0, 255))
 
 
 def test_not_a_number_becomes_an_invalid_point(tmp_path):

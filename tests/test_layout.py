@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from layouts import isolated, mvtec, rgb, table
+from layouts import isolated, mvtec, rgb, table, tiff
 
 from mmadlib.data import layout
 from mmadlib.errors import DataError
@@ -69,6 +69,15 @@ def test_misnamed_folders_say_what_exists(tmp_path):
         layout.entries(tmp_path, "empty", "test")
 
 
+def test_folders_that_differ_by_case_only_are_not_guessed_between(tmp_path):
+    base = mvtec(tmp_path)
+    (base / "train" / "Good").mkdir()
+    (base / "test" / "Good").mkdir()
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match="has folders 'Good' and 'good'; join them or rename one"):
+            layout.entries(tmp_path, "bagel", split)
+
+
 def test_empty_folders(tmp_path):
     mvtec(tmp_path, test={"good": 1, "crack": 1})
     for kind in ("rgb", "xyz", "gt"):
@@ -93,12 +102,32 @@ def test_modality_comes_from_defects_csv(tmp_path):
 @pytest.mark.parametrize(("text", "message"), [
     ("defect,modality\ncrack,sound\n", "known modality"),
     ("kind,modality\ncrack,rgb\n", "columns defect and modality"),
+    ("kind,modality\n", "has the columns kind, modality; the columns defect and modality are needed"),
+    ("", "has the columns none"),
+    ("defect,modality\ncrack\n", "known modality"),
     ("defect,modality\ncrack,rgb\ncrack,xyz\n", "two modalities"),
 ])
 def test_faulty_defects_csv(tmp_path, text, message):
     (mvtec(tmp_path) / "defects.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         layout.entries(tmp_path, "bagel", "test")
+
+
+def test_a_defects_csv_in_another_encoding(tmp_path):
+    table = mvtec(tmp_path) / "defects.csv"
+    table.write_bytes("defect,modality\ncrack,both\nd\xe9faut,rgb\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"defects\.csv: cannot be read .*UTF-8 text"):
+        layout.entries(tmp_path, "bagel", "test")
+    table.write_text("defect,modality\ncrack,both\n", encoding="utf-8-sig")  # as spreadsheets store it
+    assert layout.entries(tmp_path, "bagel", "test")[-1].modality == "both"
+
+
+def test_a_cloud_without_a_point_off_the_axes_is_refused(tmp_path):
+    xyz = table()
+    xyz[..., 0] = 0
+    tiff(mvtec(tmp_path) / "train" / "good" / "xyz" / "000.tiff", xyz)
+    with pytest.raises(DataError, match=r"000\.tiff: has 0 valid points"):
+        layout.read(layout.entries(tmp_path, "bagel", "train")[0])
 
 
 def test_read_marks_every_invalid_point_as_zero(tmp_path):
@@ -125,3 +154,4 @@ def test_rim_counts_corners_once():
     valid = np.ones((48, 64), bool)
     assert layout.rim_points(valid) == 48 * 64 - 28 * 44
     assert layout.rim_points(valid[:15]) == 15 * 64  # nothing but rim
+    assert layout.rim_points(valid, 1) == 2 * (48 + 64) - 4

@@ -1,6 +1,8 @@
+import pytest
 from layouts import isolated, mvtec, picture, spot
 
 from mmadlib.data import categories, load
+from mmadlib.errors import DataError
 
 
 def test_all_splits(tmp_path):
@@ -18,6 +20,12 @@ def test_mixed_defect_values_are_positive_and_good_masks_are_zero(tmp_path):
     picture(mvtec(tmp_path) / "test" / "crack" / "gt" / "000.png", mask)
     test = load("mvtec3d", "bagel", "test", root=tmp_path)
     assert [s.mask.sum() for s in test] == [0, 0, 0, 36, 36]
+
+
+def test_values_below_the_documented_ones_are_refused(tmp_path):
+    picture(mvtec(tmp_path) / "test" / "crack" / "gt" / "001.png", spot(value=249))
+    with pytest.raises(DataError, match=r"undocumented values \(249\)"):
+        _ = load("mvtec3d", "bagel", "test", root=tmp_path)[4]
 
 
 def test_preprocessed_clouds_are_known_as_isolated(tmp_path):

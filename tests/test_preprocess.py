@@ -103,6 +103,21 @@ def test_refusals_name_the_sample(cloud, fields, words):
         isolate_object(sample(cloud, path=Path("part.png"), **fields))
 
 
+def test_corners_count_once_when_the_rim_is_counted():
+    """As in data.layout, so that both agree on what is processed already."""
+    xyz = isolated((96, 128))
+    xyz[:5, :6] = table((96, 128))[:5, :6]  # 30 points, which the published rim holds twice
+    assert len(rim_points(xyz, (xyz != 0).all(-1))) == 60
+    with pytest.raises(PreprocessError, match="only 30 valid points"):
+        isolate_object(sample(xyz))
+
+
+@pytest.mark.parametrize("seed", ["a", -1, None])
+def test_impossible_seeds(seed):
+    with pytest.raises(SettingsError, match="seed="):
+        isolate_object(sample(), seed=seed)
+
+
 def test_second_run_is_refused():
     with pytest.raises(PreprocessError, match="removed already"):
         isolate_object(isolate_object(sample()))

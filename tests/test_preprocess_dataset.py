@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from layouts import isolated, mvtec, table
+from layouts import isolated, mvtec, spot, table
 from PIL import Image
 
 from mmadlib.data import load
@@ -126,6 +126,9 @@ def test_an_object_at_the_border_stays_isolated_when_read_back(tmp_path):
     (".", {}, SettingsError, "or holds it"),
     ("new", {"dataset": "eyecandies"}, UnknownName, "unknown dataset to preprocess"),
     ("new", {"pad": "squared"}, UnknownName, "did you mean 'square'"),
+    ("new", {"seed": "a"}, SettingsError, "seed='a'"),
+    ("new", {"seed": -1}, SettingsError, "seed=-1"),
+    ("new", {"seed": None}, SettingsError, "seed=None"),
     ("new", {"plane": 1}, UnknownName, "unknown preprocessing constant"),
 ])
 def test_wrong_arguments(source, tmp_path, target, options, error, words):
@@ -143,6 +146,22 @@ def test_a_foreign_or_differently_made_folder_is_left_alone(source, tmp_path):
     made = preprocess_dataset(source, tmp_path / "new", jobs=1, progress=False)
     with pytest.raises(PreprocessError, match="other settings"):
         preprocess_dataset(source, made, seed=1, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_damaged_note_of_the_settings_is_reported(source, tmp_path, content):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/preprocessing.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"preprocessing\.json: .*delete the folder"):
+        preprocess_dataset(source, tmp_path / "new", progress=False)
+
+
+def test_mask_values_of_the_dataset_are_accepted(source, tmp_path):
+    Image.fromarray(spot(SIZE, 253)).save(source / "bagel/test/crack/gt/000.png")
+    made = preprocess_dataset(source, tmp_path / "new", jobs=1, progress=False)
+    assert load("mvtec3d", "bagel", "test", root=made)[-1].mask.sum() == 36
+    with pytest.raises(DataError, match=r"undocumented values \(253\)"):
+        preprocess_dataset(source, tmp_path / "folder", "folder", jobs=1, progress=False)
 
 
 def test_faulty_source_stops_with_the_name_of_the_file(source, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from layouts import SIZE, picture, real_iad_d3, rgb, tiff
 
 from mmadlib.data import categories, load
-from mmadlib.data.real_iad_d3 import sample_number
+from mmadlib.data.real_iad_d3 import sample_number, sample_stem
 from mmadlib.errors import DataError
 
 
@@ -82,6 +82,31 @@ def test_sizes_that_differ_need_consent(root):
         _ = load("real_iad_d3", "power_jack", "test", root=root, resize=True)[2]
 
 
-def test_sample_numbers():
-    assert {sample_number(n) for n in ("S0007", "part3_007", "part3_0007_L05", "7", "0007-L05")} == {7}
+@pytest.mark.parametrize(("folder", "cloud"), [("S{:04d}", "S{:04d}_3D"), ("{:03d}_OK_0", "{:03d}_OK_0_L05_xyz"),
+                                               ("S{:04d}", "{:04d}_OK_2_xyz"), ("{:03d}", "{:03d}_OK_0_L05_xyz")])
+def test_other_digits_in_a_name_do_not_number_it(root, folder, cloud):
+    good = root / "power_jack" / "train" / "GOOD"
+    for i in range(3):
+        (good / "rgb" / f"S{i:04d}").rename(good / "rgb" / folder.format(i))
+        (good / "xyz" / f"power_jack_{i:04d}.tiff").rename(good / "xyz" / f"{cloud.format(i)}.tiff")
+    for path in (good / "ps").iterdir():
+        path.rename(path.with_name(path.name.replace("power_jack_0", "S0") if folder[0] == "S" else
+                                   folder.format(int(path.stem[-4:])) + "_ps.jpg"))
+    train = load("real_iad_d3", "power_jack", "train", root=root).entries
+    assert [(e.rgb.parent.name, e.xyz.stem) for e in train] == [(folder.format(i), cloud.format(i)) for i in range(3)]
+    (good / "xyz" / f"{cloud.format(1)}.tiff").unlink()
+    with pytest.raises(DataError, match="no matching xyz"):
+        load("real_iad_d3", "power_jack", "train", root=root)
+
+
+def test_good_twice(root):
+    (root / "power_jack" / "test" / "good").mkdir()
+    with pytest.raises(DataError, match="has folders 'GOOD' and 'good'"):
+        load("real_iad_d3", "power_jack", "test", root=root)
+
+
+def test_sample_names():
+    assert {sample_number(n) for n in ("S0007", "part3_007", "part3_0007_L05", "7", "0007-L05", "S0007_3D",
+                                       "007_OK_0_L05_xyz")} == {7}
+    assert sample_stem("S0007_L05_RGB") == sample_stem("s0007_3D") == "s0007" and sample_stem("rgb") == "rgb"
     assert sample_number("Left") == "left"

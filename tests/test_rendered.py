@@ -111,6 +111,15 @@ def test_another_data_seed_gives_other_parts_in_a_folder_of_its_own(tmp_path):
         rendered.read(rendered.entries("plain", "train", 2, root=tmp_path / "0")[0])
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
+def test_a_damaged_note_of_the_seed_is_reported(tmp_path, content):
+    entry = rendered.entries("plain", "train", root=tmp_path)[0]
+    rendered.describe(tmp_path / "plain", "plain", 0)
+    (tmp_path / "plain/calibration/camera_parameters.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"camera_parameters\.json: .*delete the category's folder"):
+        rendered.read(entry)
+
+
 @pytest.mark.parametrize("call", [lambda: rendered.entries("keyd", "train"), lambda: rendered.entries("keyed", "tset"),
                                   lambda: rendered.entries("keyed", "train", data_seed=-1),
                                   lambda: rendered.entries("keyed", "train", data_seed=1.5)])

@@ -1,9 +1,11 @@
 import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
+import tifffile
 from layouts import picture, snapshot, stereo_pothole
 
 from mmadlib.data import categories, load
@@ -178,8 +180,17 @@ def test_reading_before_converting_says_how(tmp_path):
         load("road", "road", "test", root=tmp_path / "none")
 
 
-def test_a_lost_table_of_tiles(converted, tmp_path):
+def test_a_faulty_table_of_tiles(converted, tmp_path):
     shutil.copytree(converted[0], tmp_path / "copy")
-    (tmp_path / "copy" / "road" / "tiles.csv").unlink()
-    with pytest.raises(DataError, match=r"tiles\.csv: is missing"):
-        load("road", "road", "test", root=tmp_path / "copy")
+    table = tmp_path / "copy" / "road" / "tiles.csv"
+    for content, message in (("split,defect\n", "the columns split and defect and number"), (None, "is missing")):
+        table.unlink() if content is None else table.write_text(content)
+        with pytest.raises(DataError, match=rf"tiles\.csv: .*{message}"):
+            load("road", "road", "test", root=tmp_path / "copy")
+
+
+def test_clouds_are_written_without_a_warning(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        road._write(tmp_path, "0", np.zeros((4, 5, 3), np.uint8), np.ones((4, 5, 3), np.float32), None)
+    assert tifffile.imread(tmp_path / "xyz" / "0.tiff").shape == (4, 5, 3)

@@ -45,6 +45,13 @@ def test_impossible_shots(shots, message):
         draw(4, shots)
 
 
+@pytest.mark.parametrize("seed", ["a", -1, None, 1.5, True])
+def test_impossible_seeds(seed):
+    for shots, rule in ((None, "auto"), (2, "fixed"), (2, "random")):
+        with pytest.raises(SettingsError, match=r"seed=.*whole number from 0"):
+            draw(4, shots, seed, rule)
+
+
 def test_unknown_rule():
     with pytest.raises(SettingsError, match="did you mean 'fixed'"):
         draw(4, 1, rule="fixd")

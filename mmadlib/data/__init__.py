@@ -1,4 +1,4 @@
-"""load(dataset, category, split): every dataset as a list of Samples, read lazily, as stored."""
+"""load(dataset, category, split): each of DATASETS as a list of Samples, read lazily, as stored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(dataset: str, category: str, split: str, root: str | Path | None = None
                view, resize
 
     Every entry's extra["index"] is its place in the whole split, so the draw can be recorded.
-    Raises UnknownName, SettingsError (shots, data_seed, missing root) or DataError (folders and files).
+    Raises UnknownName, SettingsError (shots, seed, data_seed, missing root) or DataError (folders and files).
     """
     reader = _reader(dataset)
     splits = getattr(reader, "SPLITS", SPLITS)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import re
 import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import tifffile
@@ -64,7 +64,7 @@ def convert(src: str | Path, dst: str | Path, rules: Rules | None = None, progre
     manifest = {"source": SOURCE, "licence": "MIT, (c) 2021 Rui (Ranger) Fan", "commit": _commit(src), "rules": asdict(rules)}
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         return _finished(dst, manifest)
-    work = dst.with_name(f".{dst.name}.{os.getpid()}")
+    work = dst.with_name(f".{dst.name}.{uuid4().hex}")
     try:
         work.mkdir(parents=True)
         rows = [row for frame in bar(frames, "cutting road tiles", progress) for row in _cut(*frame, work / "road", rules)]
@@ -125,7 +125,7 @@ def _write(folder: Path, name: str, rgb: np.ndarray, xyz: np.ndarray, mask: np.n
     for kind in ("rgb", "xyz") if mask is None else ("rgb", "xyz", "gt"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb).save(folder / "rgb" / f"{name}.png")
-    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", xyz)
+    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", xyz, photometric="rgb")
     if mask is not None:
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "gt" / f"{name}.png")
 

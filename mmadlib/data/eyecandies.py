@@ -16,30 +16,31 @@ import numpy as np
 import yaml
 
 from mmadlib.data.files import Entry
-from mmadlib.data.images import MIN_POINTS, check_points, mark_invalid, read_gray16, read_mask, read_rgb
+from mmadlib.data.images import BRIGHT, MIN_POINTS, check_points, mark_invalid, read_gray16, read_mask, read_rgb
 from mmadlib.data.layout import categories, child, files, index, number, pair, sample
 from mmadlib.data.scene import above_ground, camera_points, literature_axes, world_points
+from mmadlib.data.texts import read_mapping
 from mmadlib.errors import DataError, SettingsError, explain, unknown
 from mmadlib.sample import Sample
 
 __all__ = ["categories", "entries", "read"]
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
-FRAMES = ("literature", "camera")
+FRAMES = ("camera", "literature")
 LABEL_SOURCES = ("mask", "metadata")
 KINDS = ("bumps", "dents", "colors", "normals")
 
 log = logging.getLogger(__name__)
 
 
-def entries(root: Path, category: str, split: str, frame: str = "literature", light: int = 4, label_source: str = "mask",
+def entries(root: Path, category: str, split: str, frame: str = "camera", light: int = 4, label_source: str = "mask",
             crop: bool = True) -> list[Entry]:
     """Entries of one class and split. Raises DataError, UnknownName or SettingsError.
 
-    frame         literature (world axes x, z, y times 0.1, -0.1, 0.1, as M3DM, CFM and later papers) | camera (metres)
+    frame         camera (metres, z forward) | literature (world axes x, z, y times 0.1, -0.1, 0.1, as M3DM and CFM have)
     light         picture 0 all spots, 1 bottom, 2 right, 3 top, 4 left (the literature's), 5 global
     label_source  mask (bad where the mask is not empty, as the papers evaluate) | metadata; both are kept in `extra`
-    crop          remove the ground and everything beyond the object, by the literature's rule
+    crop          remove the ground and everything beyond the object, by the literature's rule, the same points in both frames
     """
     if frame not in FRAMES:
         raise unknown("eyecandies frame", frame, FRAMES)
@@ -78,10 +79,10 @@ def read(entry: Entry) -> Sample:
     valid = depth > 0
     check_points(entry.xyz, valid)
     keep = valid & above_ground(world) if extra["crop"] else valid
-    isolated = extra["crop"] and np.count_nonzero(keep) >= MIN_POINTS
+    isolated = bool(extra["crop"] and np.count_nonzero(keep) >= MIN_POINTS)
     points = literature_axes(world) if extra["frame"] == "literature" else camera_points(depth)
     xyz = mark_invalid(points.astype(np.float32), keep if isolated else valid)
-    mask = read_mask(entry.gt) if entry.gt else None
+    mask = read_mask(entry.gt, BRIGHT) if entry.gt else None
     kinds = {"kinds": _kinds(entry.gt)} if entry.gt else {}
     return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated, **kinds)
 
@@ -89,7 +90,7 @@ def read(entry: Entry) -> Sample:
 def read_depth(path: Path, info: Path) -> np.ndarray:
     """Depth in metres, float64 (H, W): code / 65535 * (max - min) + min with this sample's own bounds. Raises DataError."""
     try:
-        low, high = (float(_yaml(info)["normalization"][bound]) for bound in ("min", "max"))
+        low, high = (float(read_mapping(info, yaml.safe_load)["normalization"][bound]) for bound in ("min", "max"))
     except (KeyError, TypeError, ValueError):
         low = high = np.nan
     if not np.isfinite([low, high]).all():
@@ -98,13 +99,15 @@ def read_depth(path: Path, info: Path) -> np.ndarray:
 
 
 def read_pose(path: Path) -> np.ndarray:
-    """The 4x4 camera pose, float64. Raises DataError."""
+    """The 4x4 camera pose, float64. Raises DataError, also when it has no inverse."""
     try:
         pose = np.loadtxt(path)
     except (OSError, ValueError, UnicodeDecodeError) as err:
         raise DataError(explain(path, f"is no 4x4 matrix ({err})", "copy the file again")) from None
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise DataError(explain(path, f"is no finite 4x4 matrix but {pose.shape}", "copy the file again"))
+    if np.linalg.matrix_rank(pose) < 4:
+        raise DataError(explain(path, "is a singular matrix, so no pose", "copy the file again"))
     return pose
 
 
@@ -115,22 +118,12 @@ def _items(folder: Path, item: str) -> dict[int | str, Path]:
 
 
 def _labels(mask: Path, metadata: Path) -> dict[str, int]:
-    anomalous = _yaml(metadata).get("anomalous")
+    anomalous = read_mapping(metadata, yaml.safe_load).get("anomalous")
     if anomalous not in (0, 1):
         raise DataError(explain(metadata, f"says anomalous: {anomalous!r}", "0 or 1 is needed"))
-    return {"label_mask": int(read_mask(mask).any()), "label_metadata": int(anomalous)}
+    return {"label_mask": int(read_mask(mask, BRIGHT).any()), "label_metadata": int(anomalous)}
 
 
 def _kinds(mask: Path) -> tuple[str, ...]:
     single = {kind: mask.with_name(mask.name.replace("mask", f"{kind}_mask")) for kind in KINDS}
-    return tuple(kind for kind, path in single.items() if path.is_file() and read_mask(path).any())
-
-
-def _yaml(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as err:
-        raise DataError(explain(path, f"cannot be read ({' '.join(str(err).split())})", "copy the file again")) from None
-    if not isinstance(content, dict):
-        raise DataError(explain(path, "holds no named values", "copy the file again"))
-    return content
+    return tuple(kind for kind, path in single.items() if path.is_file() and read_mask(path, BRIGHT).any())

@@ -13,9 +13,9 @@ from mmadlib.errors import DataError, explain
 
 MIN_POINTS = 50  # fewer than one plane hypothesis needs: nothing can be computed on such a cloud
 
-# 253, 254 and 255 are defect kinds in MVTec 3D-AD; 1..127 would be a defect for "> 0" and normal for "> 127",
-# the two tests in use, so such a mask is refused rather than guessed
-MASK_VALUES = (0, *range(128, 256))
+# for data whose mask levels are not documented; 1..127 would be a defect for "> 0" and normal for "> 127", the two tests in
+# use, so such a mask is refused rather than guessed
+BRIGHT = (0, *range(128, 256))
 
 _COPY = "copy the file again from the source of the dataset"
 _NEAR_ZERO = np.float32(1e-10)  # metres
@@ -59,7 +59,7 @@ def read_gray16(path: str | Path) -> np.ndarray:
     return pixels
 
 
-def read_mask(path: str | Path, values: Iterable[int] = MASK_VALUES) -> np.ndarray:
+def read_mask(path: str | Path, values: Iterable[int] = (0, 255)) -> np.ndarray:
     """A ground-truth mask, bool (H, W): True where the 8-bit value is above 0.
 
     values: the levels that the dataset documents; anything else raises DataError, as do more than 8 bits and colours.
@@ -76,7 +76,8 @@ def read_mask(path: str | Path, values: Iterable[int] = MASK_VALUES) -> np.ndarr
     strange = np.setdiff1d(found, list(values))
     if strange.size:
         shown = ", ".join(map(str, strange[:5]))
-        raise DataError(explain(path, f"is a mask with undocumented values ({shown})", "store 0 for normal, 255 for defects"))
+        raise DataError(explain(path, f"is a mask with undocumented values ({shown})",
+                                "write 0 for normal and 255 for defects, e.g. (mask > 0) * numpy.uint8(255)"))
     return pixels > 0
 
 

@@ -9,7 +9,6 @@ Folder and file names match in upper and lower case. Listing order is never used
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from mmadlib.data.files import Entry
-from mmadlib.data.images import MASK_VALUES, read_mask, read_rgb, read_xyz
+from mmadlib.data.images import check_points, read_mask, read_rgb, read_xyz
+from mmadlib.data.texts import read_table
 from mmadlib.errors import DataError, explain
 from mmadlib.sample import MODALITIES, Sample
 
 PICTURES = (".png", ".jpg", ".jpeg")
 CLOUDS = (".tiff", ".tif")
+MASK_VALUES = {"mvtec3d": (0, *range(250, 256))}  # documented levels, 253 to 255 are defect kinds; others hold 0 and 255
 SPLITS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 # a cloud whose rim holds fewer valid points has lost its background already (protocol of the published preprocessing)
@@ -38,10 +39,15 @@ def folders(root: Path) -> list[str]:
 
 
 def child(folder: Path, *names: str) -> Path:
-    """The sub-folder with one of these names in any case. Raises DataError: what was looked for and what exists."""
+    """The sub-folder with one of these names in any case.
+
+    Raises DataError: what was looked for and what exists, or two folders whose names differ by case only.
+    """
     there = folders(folder)
     for name in names:
         same = [t for t in there if t.casefold() == name.casefold()]
+        if len(same) > 1:
+            raise DataError(explain(folder, f"has folders {' and '.join(map(repr, same))}", "join them or rename one"))
         if same:
             return folder / same[0]
     near = difflib.get_close_matches(names[0], there, n=1, cutoff=0.5)
@@ -89,14 +95,12 @@ def modalities(category: Path) -> dict[str, str]:
     table = category / "defects.csv"
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     label: dict[str, str] = {}
-    for row in rows:
-        defect, modality = row.get("defect"), row.get("modality")
+    for row in read_table(table, "defect", "modality"):
+        defect, modality = row["defect"], row["modality"]
         if not defect or modality not in MODALITIES:
             raise DataError(explain(table, f"row {row} lacks a defect or a known modality",
-                                    f"columns defect and modality are needed, modality one of {', '.join(MODALITIES)}"))
+                                    f"modality is one of {', '.join(MODALITIES)}"))
         if label.setdefault(defect, modality) != modality:
             raise DataError(explain(table, f"gives {defect} two modalities, {label[defect]} and {modality}",
                                     "keep one modality per defect kind"))
@@ -131,13 +135,13 @@ def _triples(folder: Path, defect: str) -> list[tuple[Path, Path, Path | None]]:
     return [(parts["rgb"][k], parts["xyz"][k], parts["gt"][k] if "gt" in parts else None) for k in keys]
 
 
-def rim_points(valid: np.ndarray) -> int:
-    """Valid points in the first and last RIM_WIDTH rows and columns, corners counted once; valid bool (H, W)."""
-    inner = valid[RIM_WIDTH:-RIM_WIDTH, RIM_WIDTH:-RIM_WIDTH]
+def rim_points(valid: np.ndarray, width: int = RIM_WIDTH) -> int:
+    """Valid points in the first and last `width` rows and columns, corners counted once; valid bool (H, W)."""
+    inner = valid[width:-width, width:-width]
     return int(np.count_nonzero(valid) - np.count_nonzero(inner))
 
 
-def read(entry: Entry, values: Iterable[int] = MASK_VALUES, isolated: bool | None = None) -> Sample:
+def read(entry: Entry, isolated: bool | None = None) -> Sample:
     """The sample as stored; points with any zero coordinate are invalid and become (0, 0, 0).
 
     isolated None: told by a manifest of our own preprocessing, or by the rim of the cloud (RIM_POINTS). Raises DataError.
@@ -145,9 +149,10 @@ def read(entry: Entry, values: Iterable[int] = MASK_VALUES, isolated: bool | Non
     xyz = read_xyz(entry.xyz)
     valid = (xyz != 0).all(-1)
     xyz[~valid] = 0
+    check_points(entry.xyz, valid)
     if isolated is None:
         isolated = (entry.xyz.parent.parent / MANIFESTS).is_dir() or rim_points(valid) < RIM_POINTS
-    mask = read_mask(entry.gt, values) if entry.gt else None
+    mask = read_mask(entry.gt, MASK_VALUES.get(entry.dataset, (0, 255))) if entry.gt else None
     return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated)
 
 

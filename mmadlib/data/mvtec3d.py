@@ -1,6 +1,6 @@
 """MVTec 3D-AD as delivered, or preprocessed into the same layout (Bergmann et al., VISAPP 2022; CC BY-NC-SA 4.0).
 
-Clouds in metres, sensor frame, invalid points (0, 0, 0). Mask values 253, 254 and 255 are defect kinds, all positive.
+Clouds in metres, sensor frame, invalid points (0, 0, 0). Mask values 250 to 255 are defects: 253, 254 and 255 are kinds.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     <class>/test/{GOOD|<defect>}/{rgb, xyz, ps, gt/rgb/<sample>.png}
 
 The published loader sorts the lists apart and zips them, so one missing file shifts every pair, and overwrites X and Y by
-pixel indices (Real-IAD-D3/main dataset.py). Here files pair by the sample's number, and metric X and Y are kept.
+pixel indices (Real-IAD-D3/main dataset.py). Here files pair by the sample's name or number, and metric X and Y are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from mmadlib.data.files import Entry
-from mmadlib.data.images import mark_invalid, read_mask, read_rgb, read_xyz
+from mmadlib.data.images import BRIGHT, mark_invalid, read_mask, read_rgb, read_xyz
 from mmadlib.data.layout import CLOUDS, PICTURES, categories, child, files, folders, index, number, pair, sample
 from mmadlib.errors import DataError, explain
 from mmadlib.sample import Sample
@@ -24,7 +24,7 @@ from mmadlib.sample import Sample
 __all__ = ["SPLITS", "categories", "entries", "read"]
 
 SPLITS = ("train", "test")
-_VIEW = re.compile(r"(?<![A-Za-z0-9])L\d+(?![A-Za-z0-9])", re.IGNORECASE)
+_NO_SAMPLE = re.compile(r"l\d+|\d+d|rgb|xyz|ps|gt|mask")  # words of a name that do not tell samples apart
 
 
 def entries(root: Path, category: str, split: str, view: str = "L05", resize: bool = False) -> list[Entry]:
@@ -35,7 +35,7 @@ def entries(root: Path, category: str, split: str, view: str = "L05", resize: bo
     """
     base = child(Path(root), category)
     part = child(base, split)
-    kinds = [child(part, "good").name] if split == "train" else folders(part)
+    kinds = [child(part, kind).name for kind in (["good"] if split == "train" else folders(part))]
     found = []
     for kind in sorted(kinds, key=lambda k: (k.casefold() != "good", k)):
         defect = "good" if kind.casefold() == "good" else kind
@@ -53,49 +53,58 @@ def read(entry: Entry) -> Sample:
     Raises DataError.
     """
     xyz = read_xyz(entry.xyz)
-    rgb, mask = read_rgb(entry.rgb), read_mask(entry.gt) if entry.gt else None
+    rgb, mask = read_rgb(entry.rgb), read_mask(entry.gt, BRIGHT) if entry.gt else None
     if entry.extra["resize"] and rgb.shape[:2] != xyz.shape[:2]:
         rgb = _resized(entry.rgb, rgb, xyz, Image.Resampling.BOX)
         mask = None if mask is None else _resized(entry.gt, mask.astype(np.uint8), xyz, Image.Resampling.NEAREST) > 0
     return sample(entry, rgb, mark_invalid(xyz, (xyz != 0).any(-1)), mask, isolated=True)
 
 
+def sample_stem(name: str) -> int | str:
+    """What a name says of its sample, without the view, "3D" and what the file holds: s0001 for S0001_L05_RGB or S0001_3D."""
+    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word and not _NO_SAMPLE.fullmatch(word)]
+    return number("_".join(words) or name)
+
+
 def sample_number(name: str) -> int | str:
-    """The last number of a name, its view aside: S0007, part_0007 and 0007_L05 are all 7; without one, the name."""
-    digits = re.findall(r"\d+", _VIEW.sub("", name.replace("_", " ")))
-    return number(digits[-1]) if digits else number(name)
+    """The last number of three or more digits in the sample's stem, else the last one, else the stem: 7 for part3_0007_L05."""
+    stem = str(sample_stem(name))
+    digits = re.findall(r"\d{3,}", stem) or re.findall(r"\d+", stem)
+    return number(digits[-1]) if digits else stem
 
 
 def _parts(folder: Path, view: str, normal: bool) -> dict[str, dict[int | str, Path]]:
-    """Files of each kind by sample number; ps only where it was delivered."""
-    by_name = lambda path: sample_number(path.stem)  # noqa: E731
-    parts = {"rgb": _views(child(folder, "rgb"), view), "xyz": index(files(child(folder, "xyz"), CLOUDS), by_name)}
+    """Files of each kind by sample, by stem where all kinds share some and by number otherwise; ps only where delivered."""
+    names = {"rgb": _views(child(folder, "rgb"), view), "xyz": _named(child(folder, "xyz"), CLOUDS)}
     if any(name.casefold() == "ps" for name in folders(folder)):
-        parts["ps"] = index(files(child(folder, "ps"), PICTURES), by_name)
+        names["ps"] = _named(child(folder, "ps"), PICTURES)
     if not normal:
         masks = child(folder, "gt")
-        if any(name.casefold() == "rgb" for name in folders(masks)):
-            masks = child(masks, "rgb")
-        parts["gt"] = index(files(masks, PICTURES), by_name)
-    return parts
+        nested = any(name.casefold() == "rgb" for name in folders(masks))
+        names["gt"] = _named(child(masks, "rgb") if nested else masks, PICTURES)
+    stems = [set(map(sample_stem, table.values())) for table in names.values()]
+    key = sample_stem if set.intersection(*stems) else sample_number
+    return {kind: index(table, lambda path, table=table: key(table[path])) for kind, table in names.items()}
 
 
-def _views(folder: Path, view: str) -> dict[int | str, Path]:
-    """One picture per sample folder, or all pictures where there are no such folders.
+def _named(folder: Path, suffixes: tuple[str, ...]) -> dict[Path, str]:
+    return {path: path.stem for path in files(folder, suffixes)}
+
+
+def _views(folder: Path, view: str) -> dict[Path, str]:
+    """One picture per sample folder, by the folder's name, or all pictures by their own where there are no such folders.
 
     Raises DataError when the view is missing or there twice.
     """
-    if not folders(folder):
-        return index(files(folder, PICTURES), key=lambda path: sample_number(path.stem))
-    chosen = []
+    chosen = {}
     for name in folders(folder):
         there = files(folder / name, PICTURES)
         match = [p for p in there if view.casefold() in p.stem.casefold() and "rgb" in p.stem.casefold()]
         if len(match) != 1:
             raise DataError(explain(folder / name, f"has {len(match)} pictures named *{view}*RGB*, one is needed",
                                     f"choose another view; there are: {', '.join(sorted(p.name for p in there)) or 'none'}"))
-        chosen += match
-    return index(chosen, key=lambda path: sample_number(path.parent.name))
+        chosen[match[0]] = name
+    return chosen or _named(folder, PICTURES)
 
 
 def _resized(path: Path, pixels: np.ndarray, xyz: np.ndarray, how: Image.Resampling) -> np.ndarray:

@@ -26,9 +26,11 @@ import tifffile
 from PIL import Image
 
 from mmadlib.atomic import atomic
+from mmadlib.checks import check_seed
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
-from mmadlib.errors import DataError, SettingsError, explain, unknown
+from mmadlib.data.texts import read_mapping
+from mmadlib.errors import DataError, explain, unknown
 from mmadlib.paths import rendered_root, shown
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
@@ -96,10 +98,9 @@ def entries(category: str, split: str, data_seed: int = 0, root: str | Path | No
 
     root: folder of the dataset, default data/rendered/data<seed>. Raises UnknownName, SettingsError (data seed).
     """
-    if isinstance(data_seed, bool) or not isinstance(data_seed, int | np.integer) or data_seed < 0:
-        raise SettingsError(f"data_seed={data_seed!r}: a whole number from 0 on is needed")
+    data_seed = check_seed(data_seed, "data_seed")
     base = Path(root or rendered_root(data_seed)) / category
-    return [_entry(base, category, p, int(data_seed)) for p in plan(category, split)]
+    return [_entry(base, category, p, data_seed) for p in plan(category, split)]
 
 
 def _entry(base: Path, category: str, p: Plan, data_seed: int) -> Entry:
@@ -158,11 +159,11 @@ def _write(entry: Entry) -> None:
 def describe(base: Path, category: str, data_seed: int) -> None:
     """Write the calibration and defects.csv of a category folder, once.
 
-    Raises DataError when the folder was rendered by another version of the renderer or from another seed.
+    Raises DataError when the folder was rendered by another version of the renderer, from another seed, or its note is damaged.
     """
     calibration, made_by = base / "calibration" / "camera_parameters.json", {"renderer": VERSION, "data_seed": data_seed}
     if calibration.is_file():
-        found = json.loads(calibration.read_text())
+        found = read_mapping(calibration, json.loads, "delete the category's folder, it is rendered again")
         if {k: found.get(k) for k in made_by} != made_by:
             raise DataError(explain(shown(base), "holds samples of another data seed or renderer version",
                                     "delete the folder or give another root"))

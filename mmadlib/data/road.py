@@ -6,13 +6,13 @@ background to remove.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
 from mmadlib.data.layout import categories
+from mmadlib.data.texts import read_table
 from mmadlib.errors import DataError, explain, unknown
 from mmadlib.sample import Sample
 
@@ -44,10 +44,10 @@ def _frames(table: Path) -> dict[tuple[str, str, str], str]:
     """(split, defect, number) -> stereo frame, e.g. dataset1/07."""
     if not table.is_file():
         raise DataError(explain(table, "is missing", "convert the road data again into a new folder"))
-    with table.open(newline="", encoding="utf-8") as file:
-        return {(row["split"], row["defect"], row["number"]): row["frame"] for row in csv.DictReader(file)}
+    rows = read_table(table, "split", "defect", "number", "frame")
+    return {(row["split"], row["defect"], row["number"]): row["frame"] for row in rows}
 
 
 def read(entry: Entry) -> Sample:
     """The tile as stored. Raises DataError."""
-    return layout.read(entry, values=(0, 255), isolated=True)
+    return layout.read(entry, isolated=True)

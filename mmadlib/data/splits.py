@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mmadlib.checks import check_seed, whole
 from mmadlib.errors import SettingsError, unknown
 
 RULES = ("auto", "fixed", "random", "first")
@@ -21,18 +22,17 @@ def draw(n: int, shots: int | None, seed: int = 0, rule: str = "auto") -> list[i
     """Sorted indices into n training samples in file order; shots None takes all of them.
 
     rule: fixed (CFR: seed 42 whatever `seed` says) | random (by `seed`) | first (CFM) | auto (fixed for 1, 2 and 4 shots,
-    random otherwise). Raises SettingsError on an unknown rule and when shots is no whole number from 1 to n.
+    random otherwise). Raises SettingsError on an unknown rule or a seed or number of shots that cannot be (shots: 1 to n).
 
     >>> draw(244, 4), draw(244, 2, rule="first")
     ([21, 107, 159, 187], [0, 1])
     """
     if rule not in RULES:
         raise unknown("few-shot rule", rule, RULES)
+    seed = check_seed(seed)
     if shots is None:
         return list(range(n))
-    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
-        raise SettingsError(f"shots={shots!r}: give a whole number from 1, or None for all training samples")
-    if shots > n:
+    if whole("shots", shots, 1) > n:
         raise SettingsError(f"shots={shots}: there are only {n} training samples; ask for {n} or fewer, or None for all")
     if rule == "first":
         return list(range(shots))
