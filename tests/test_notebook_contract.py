@@ -69,7 +69,7 @@ BROKEN = {
     "cell metadata": change("3.metadata", {"execution": {"iopub.status.busy": "2024"}}),
     "injected-parameters": change("3.metadata", {"tags": ["injected-parameters"]}),
     "nbval-skip": change("3.metadata", {"tags": ["nbval-skip"]}),
-    "kB, at most": change("0.source", "# T\n**Paper**" + "x" * 700_000),
+    "kB, at most": change("0.source", "# T\n**Paper**" + "x" * 1_000_000),
     "0 cells tagged parameters": change("2.metadata", {}),
     "'shots = 4' is not": change("2.source", PARAMETERS + "\nshots = 4  # help"),
     "seed is not a literal int": change("2.source", PARAMETERS.replace("seed: int = 0", "seed: int = 1.5")),
