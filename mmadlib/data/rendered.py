@@ -159,7 +159,8 @@ def _write(entry: Entry) -> None:
 def describe(base: Path, category: str, data_seed: int) -> None:
     """Write the calibration and defects.csv of a category folder, once.
 
-    Raises DataError when the folder was rendered by another version of the renderer, from another seed, or its note is damaged.
+    Raises DataError when the folder was rendered by another version of the renderer or from another seed, or its note
+    is damaged.
     """
     calibration, made_by = base / "calibration" / "camera_parameters.json", {"renderer": VERSION, "data_seed": data_seed}
     if calibration.is_file():
