@@ -36,7 +36,9 @@ def as_csr(matrix: sparse.csr_array | np.ndarray | torch.Tensor) -> sparse.csr_a
     if isinstance(matrix, torch.Tensor):
         coo = matrix.detach().cpu().to_sparse_coo().coalesce()
         matrix = sparse.coo_array((coo.values().numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
-    return sparse.csr_array(matrix).astype(np.float32, copy=False)
+    if not isinstance(matrix, sparse.csr_array):
+        matrix = sparse.csr_array(matrix)
+    return matrix.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
