@@ -17,7 +17,7 @@ def entries(root: Path, category: str, split: str, isolated: bool | None = None)
     """Entries of one category. Raises DataError.
 
     isolated: whether the background is (0, 0, 0) already; None lets the rim of every cloud tell (fewer than 50 valid rim
-    points). Say True for scenes without a table whose surface fills the frame, so that no plane is removed.
+    points). A table that is still there stays in the features unless they are extracted with isolate=True.
     """
     found = layout.entries(root, category, split, dataset="folder")
     return [replace(entry, extra={"isolated": isolated}) for entry in found]
