@@ -21,7 +21,6 @@ from mmadlib.atomic import atomic
 DEPTH, SCORE = "cividis", "inferno"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 TRUTH = "#56B4E9"  # outline of the ground truth, readable on pictures and on inferno
-MODALITY_COLOURS = {"rgb": PALETTE[0], "xyz": PALETTE[1], "both": PALETTE[2], "relation": PALETTE[3], "none": "#999999"}
 MAX_POINTS = 5000  # interactive clouds stay light enough for a stored notebook
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 from mmadlib.errors import DataError, MetricUndefined, explain
 from mmadlib.methods import DISPLAY
 from mmadlib.paths import RESULTS, shown
+from mmadlib.record import COLUMNS
+from mmadlib.results import read_table
 
 NOT_RUN = "not run"
 SUBSET_ORDER = ["all", "rgb", "xyz", "both", "relation"]
@@ -20,20 +22,21 @@ METRIC_NAMES = {"i_auroc": "I-AUROC", "p_auroc": "P-AUROC", "aupro_30": "AUPRO@3
                 "aupro_05": "AUPRO@5", "aupro_01": "AUPRO@1"}
 
 
-def _read(path: Path, remedy: str) -> pd.DataFrame:
-    if not path.is_file():
+def _existing(path: str | Path, remedy: str) -> Path:
+    if not Path(path).is_file():
         raise DataError(explain(shown(path), "is missing", remedy))
-    return pd.read_csv(path, dtype={"shots": str}, keep_default_na=False, na_values={"value": [""]})
+    return Path(path)
 
 
 def results(path: str | Path = RESULTS / "results.csv") -> pd.DataFrame:
     """The measured results, long: one row per run, subset and metric. Raises DataError when the file is missing."""
-    return _read(Path(path), "run `make reproduce`")
+    return read_table(_existing(path, "run `make reproduce`"), COLUMNS)
 
 
 def published(path: str | Path = RESULTS / "published.csv") -> pd.DataFrame:
     """The published numbers that may be shown, AUROC and AUPRO as fractions; `unverified` rows are left out."""
-    table = _read(Path(path), "restore it from the repository")
+    table = pd.read_csv(_existing(path, "restore it from the repository"), dtype={"shots": str}, keep_default_na=False,
+                        na_values={"value": [""]})
     return table[table["confidence"] != "unverified"].reset_index(drop=True)
 
 
