@@ -1,0 +1,31 @@
+"""Distances between a predicted and an observed feature, and the image score that the CFM family takes from a map."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmadlib.checks import one_of
+from mmadlib.scoring import normalise
+
+IMAGE_NORMS = ("cfm", "none")
+
+
+def cosine_loss(predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """1 - mean cos over n pixels (n, C), eps 1e-6, in float32 whatever the precision of the networks; in [0, 2]."""
+    return 1 - F.cosine_similarity(predicted.float(), observed.float(), dim=-1, eps=1e-6).mean()
+
+
+def prediction_error(predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """|| p/|p| - f/|f| ||_2 per pixel, (n,), in [0, 2].
+
+    The difference of unit vectors, not sqrt(2 - 2 cos), which is wrong by up to 5e-4 near zero in float32.
+    """
+    return (F.normalize(predicted, dim=-1) - F.normalize(observed, dim=-1)).norm(dim=-1)
+
+
+def image_score(smoothed: np.ndarray, image_norm: str) -> float:
+    """max(A / sqrt(mean(A[A != 0]))) for "cfm", max(A) for "none"; 0 for an all-zero map."""
+    one_of("image_norm", image_norm, IMAGE_NORMS)
+    return float((normalise(smoothed, "image") if image_norm == "cfm" else smoothed).max())

@@ -1,0 +1,46 @@
+"""The MLP that maps one modality's features to the other's; its first layer may run on tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmadlib.checks import one_of
+from mmadlib.features.field import FeatureMap, blend
+
+HIDDEN_LAYERS = {"mlp2": 0, "mlp3": 1, "mlp7": 5}  # hidden-to-hidden layers; mlp3 is CFM's, mlp7 its "big", mlp2 CPIR's MLP
+
+
+class Mapper(nn.Module):
+    """Linear layers with exact GELU between, no norm, no dropout: (n, c_in) -> (n, c_out).
+
+    Source: CVLAB-Unibo/crossmodal-feature-mapping models/feature_transfer_nets.py; mlp2 from CPIR Sec. 4.1.
+    """
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, kind: str = "mlp3") -> None:
+        super().__init__()
+        one_of("mapper", kind, HIDDEN_LAYERS)
+        self.input = nn.Linear(c_in, hidden)
+        self.projection = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(HIDDEN_LAYERS[kind]))
+        self.output = nn.Linear(hidden, c_out)
+
+    def after_input(self, x: torch.Tensor) -> torch.Tensor:
+        """The layers behind the first linear one."""
+        x = F.gelu(x)
+        for layer in self.projection:
+            x = F.gelu(layer(x))
+        return self.output(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after_input(self.input(x))
+
+    def at(self, fmap: FeatureMap, pixels: np.ndarray) -> torch.Tensor:
+        """The same at pixels of a map, (n, c_out): the first layer commutes with the interpolation, so it runs on tokens."""
+        return self.after_input(linear_at(self.input, fmap, pixels))
+
+
+def linear_at(layer: nn.Linear, fmap: FeatureMap, pixels: np.ndarray) -> torch.Tensor:
+    """A linear layer at pixels of a map, (n, c_out), computed on its tokens: exact, and cheaper than on the pixels."""
+    return blend(fmap.interp[pixels], fmap.tokens @ layer.weight.T) + layer.bias

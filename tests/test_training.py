@@ -1,0 +1,150 @@
+"""The training loop: progress to the same bits after an interruption, clear stops, mixed precision."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from synthetic import shared_latent
+from torch import nn
+
+from mmadlib.errors import OutputError, TrainingError, WeightsError
+from mmadlib.methods import METHODS, training
+from mmadlib.methods.trained import Trained
+from mmadlib.methods.training import Checkpoint, train, update
+
+LEARNED = {name: cls for name, cls in METHODS.items() if issubclass(cls, Trained)}
+
+
+def small(name: str, **settings):
+    return LEARNED[name](steps=20, **settings)
+
+
+@pytest.fixture
+def noisy():
+    """A network with dropout, its optimiser and its losses: resuming must repeat the dropout too."""
+    def make():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        x = torch.arange(12.0).reshape(4, 3)
+        return net, torch.optim.Adam(net.parameters()), lambda step: {"square": (net(x + step) ** 2).mean()}
+    return make
+
+
+def interrupt_at(step: int, terms):
+    def wrapped(now: int):
+        if now == step:
+            raise KeyboardInterrupt
+        return terms(now)
+    return wrapped
+
+
+def test_a_resumed_training_ends_with_the_same_bits(noisy, tmp_path):
+    def run(folder, stop=None):
+        net, adam, terms = noisy()
+        kept = Checkpoint(tmp_path / folder, "same")
+        losses = train("t", 40, interrupt_at(stop, terms) if stop else terms, {"net": net}, {"adam": adam}, checkpoint=kept)
+        return net.state_dict(), losses
+
+    straight, losses = run("a")
+    with pytest.raises(KeyboardInterrupt):
+        run("b", stop=27)
+    resumed, again = run("b")
+    assert again == losses and len(losses) == 40
+    assert all(torch.equal(straight[k], resumed[k]) for k in straight)
+    assert [p.name for p in (tmp_path / "b").glob("*.safetensors")] == ["step_0000040.safetensors"]
+
+
+def test_a_finished_training_is_not_repeated(noisy, tmp_path):
+    net, adam, terms = noisy()
+    kept = Checkpoint(tmp_path, "same")
+    losses = train("t", 5, terms, {"net": net}, {"adam": adam}, checkpoint=kept)
+    fresh, adam, _ = noisy()
+    assert train("t", 5, None, {"net": fresh}, {"adam": adam}, checkpoint=kept) == losses
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), fresh.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_methods_resume_from_their_checkpoint(name, tmp_path, monkeypatch):
+    samples = shared_latent(2)
+    straight = small(name).fit(samples, progress=False)
+    genuine, seen = training.update, []
+
+    def interrupted(*arguments):
+        seen.append(1)
+        if len(seen) == 13:
+            raise KeyboardInterrupt
+        return genuine(*arguments)
+
+    monkeypatch.setattr(training, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
+    resumed = small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
+    assert resumed.losses == straight.losses
+    np.testing.assert_array_equal(resumed.score(samples[0]).map, straight.score(samples[0]).map)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_another_training_is_refused(name, tmp_path):
+    samples = shared_latent(2)
+    small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
+    for other, data in ((small(name, lr=0.01), samples), (LEARNED[name](seed=1, steps=20), samples),
+                        (small(name), shared_latent(2, seed=5))):
+        with pytest.raises(WeightsError, match="checkpoint of another training"):
+            other.fit(data, progress=False, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda folder: (folder / "training.json").write_text("{"),
+    lambda folder: (folder / "training.json").write_text("[]"),
+    lambda folder: next(folder.glob("*.safetensors")).unlink(),
+    lambda folder: next(folder.glob("*.safetensors")).write_bytes(b"half")])
+def test_damaged_checkpoints_are_refused(noisy, tmp_path, spoil):
+    net, adam, terms = noisy()
+    kept = Checkpoint(tmp_path, "same")
+    train("t", 3, terms, {"net": net}, {"adam": adam}, checkpoint=kept)
+    spoil(tmp_path)
+    with pytest.raises(WeightsError, match="no whole checkpoint"):
+        train("t", 3, terms, {"net": net}, {"adam": adam}, checkpoint=kept)
+
+
+def test_a_folder_that_cannot_be_written_is_named(noisy, tmp_path):
+    (tmp_path / "file").write_text("")
+    net, adam, terms = noisy()
+    with pytest.raises(OutputError, match="file/c: cannot be written"):
+        train("t", 3, terms, {"net": net}, {"adam": adam}, checkpoint=Checkpoint(tmp_path / "file" / "c", "same"))
+
+
+def test_a_loss_that_is_not_finite_names_its_term_and_changes_nothing():
+    net = nn.Linear(2, 1)
+    before = net.weight.clone()
+    good, bad = net(torch.ones(3, 2)).mean(), net(torch.full((3, 2), torch.nan)).mean()
+    with pytest.raises(TrainingError, match="cfm: the RGB to 3D loss became nan"):
+        update("cfm", {"3D to RGB": good, "RGB to 3D": bad}, {"adam": torch.optim.Adam(net.parameters())})
+    assert torch.equal(net.weight, before)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_mixed_precision_trains_nearly_the_same(name):
+    samples = shared_latent(2)
+    full, mixed = (small(name, mixed_precision=m).fit(samples, progress=False) for m in (False, True))
+    assert full.losses != mixed.losses  # the switch does something
+    first, other = (sum(m.losses[0].values()) for m in (full, mixed))
+    assert other == pytest.approx(first, rel=0.05)
+    assert all(p.dtype == torch.float32 for net in mixed.networks.values() for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_samples_without_foreground_are_left_out(name):
+    empty, full = shared_latent(2)
+    empty = replace(empty, foreground=np.zeros_like(empty.foreground))
+    method = small(name, batch=1).fit([empty, full], progress=False)
+    assert method.usable == [1] and np.isfinite(sum(method.losses[-1].values()))
+
+
+def test_losses_are_written_as_numbers(noisy, tmp_path):
+    net, adam, terms = noisy()
+    losses = train("t", 3, terms, {"net": net}, {"adam": adam}, checkpoint=Checkpoint(tmp_path, "same"))
+    notes = json.loads((tmp_path / "training.json").read_text())
+    assert notes["terms"] == ["square"] and [values[0] for values in notes["losses"]] == [step["square"] for step in losses]
