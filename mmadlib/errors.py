@@ -35,6 +35,10 @@ class TrainingError(MmadError):
     """Training cannot start or go on: nothing to train on, or a loss is not finite."""
 
 
+class MissingModality(MmadError):
+    """A method needs colour or 3D, and a sample has none."""
+
+
 class MetricUndefined(MmadError, ValueError):
     """A metric has no value on this input, e.g. AUROC with one class only."""
 

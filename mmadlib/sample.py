@@ -24,6 +24,8 @@ class Sample:
     modality  which modality shows the defect: none (normal) | rgb | xyz | both | relation | unknown
     isolated  True when the background is (0, 0, 0) already
     dataset   name of the reader; decides the background rule when features are extracted
+    missing   the modality that was not measured: "" none | "rgb", then rgb is black | "xyz", then xyz is all (0, 0, 0)
+              and `valid` says which pixels are looked at
 
     Raises DataError when shapes or dtypes disagree or a coordinate is not finite; `path` is named in the message.
     """
@@ -40,6 +42,7 @@ class Sample:
     modality: str = ""
     isolated: bool = False
     dataset: str = ""
+    missing: str = ""
     extra: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ class Sample:
             set_("modality", "unknown" if self.label else "none")
         if self.modality not in MODALITIES:
             raise DataError(f"{where}: modality {self.modality!r} is none of {', '.join(MODALITIES)}")
+        if self.missing not in ("", "rgb", "xyz"):
+            raise DataError(f"{where}: missing {self.missing!r} is neither rgb nor xyz")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -104,7 +104,7 @@ def content_key(sample: Sample | Entry) -> str:
             total.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"no file")
         return total.hexdigest()
     total.update(repr((sample.dataset, sample.category, sample.label, sample.defect, sample.modality, sample.isolated,
-                       sample.size)).encode())
+                       sample.missing, sample.size)).encode())
     for array in (sample.rgb, sample.xyz, sample.valid, sample.mask):
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()

@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from mmadlib.checks import check_device, check_seed, one_of, typed, whole
-from mmadlib.errors import DataError, explain, unknown
+from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
 from mmadlib.features.field import Features
 from mmadlib.features.point_mae import MODES
-from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
+from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose, nothing
 from mmadlib.features.windows import GRID
 from mmadlib.loading import PADS, Grid, to_grid
 from mmadlib.preprocess import isolate_object
@@ -113,6 +113,8 @@ def _point_mae(o: Options) -> FrontEnd:
 def front_end(side: str, name: str, options: Options) -> FrontEnd:
     """The front end called `name`; UnknownName when there is none."""
     name = str(name)
+    if name == "none":
+        return FrontEnd(lambda grid: nothing(), name)
     if name == "descriptors":
         return _descriptors(side)
     if name == "random":
@@ -121,7 +123,7 @@ def front_end(side: str, name: str, options: Options) -> FrontEnd:
         return _dino(name, options)
     if name == "point_mae":
         return _point_mae(options)
-    raise unknown("3D feature", name, ["descriptors", "random", "point_mae"])
+    raise unknown("3D feature", name, ["descriptors", "random", "point_mae", "none"])
 
 
 def check_options(given: dict) -> Options:
@@ -138,12 +140,16 @@ def check_options(given: dict) -> Options:
 class Extractor:
     """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash.
 
-    rgb: descriptors | random | dino_vitb8 | dinov2_vitb14 | any timm ViT; xyz: descriptors | random | point_mae; options:
-    see Options. Raises UnknownName, SettingsError, WeightsError when made, DataError or PreprocessError on a bad sample.
+    rgb: descriptors | random | dino_vitb8 | dinov2_vitb14 | any timm ViT | none; xyz: descriptors | random | point_mae |
+    none; options: see Options. The front end of a modality that the sample lacks is not run: its features have width 0 and
+    meta["missing"] names it, as with "none", which needs no weights. Raises UnknownName, SettingsError, WeightsError when
+    made, DataError or PreprocessError on a bad sample, MissingModality when nothing is left of one.
     """
 
     def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> None:
         self.options = check_options({"size": size, **options})
+        if rgb == xyz == "none":
+            raise SettingsError("features none+none: at least one modality is needed")
         self.names = {"rgb": rgb, "xyz": xyz}
         self.front = {side: front_end(side, name, self.options) for side, name in self.names.items()}
         self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
@@ -156,8 +162,11 @@ class Extractor:
     def tokens(self, sample: Sample) -> Tokens:
         """What the cache keeps of a sample."""
         o = self.options
-        isolate = sample.dataset in ON_A_TABLE if o.isolate is None else o.isolate
-        if isolate and not sample.isolated:
+        missing = {sample.missing, *(side for side, name in self.names.items() if name == "none")} - {""}
+        if len(missing) == 2:
+            raise MissingModality(explain(sample.path or "sample", f"has no {sample.missing}, and these features use nothing "
+                                          "else", "choose features of the other modality"))
+        if self._on_table(sample):
             sample = isolate_object(sample)
         grid = to_grid(sample, o.size, o.pad)
         points, left = sample.valid.sum(), grid.valid.sum()
@@ -165,9 +174,17 @@ class Extractor:
             fault = f"has only {points} valid points, {left} of them on a grid of {o.size} px"
             raise DataError(explain(sample.path or "sample", fault, "check the cloud, or leave the sample out"))
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
+        for side in missing:
+            meta |= {side: "none", "missing": side}
+        found = [nothing() if side in missing else self.front[side].run(grid) for side in ("rgb", "xyz")]
         truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
         cloud = grid.xyz * grid.valid[..., None]
-        return Tokens(self.front["rgb"].run(grid), self.front["xyz"].run(grid), cloud, grid.valid, truth, meta)
+        return Tokens(*found, cloud, grid.valid, truth, meta)
+
+    def _on_table(self, sample: Sample) -> bool:
+        """Whether table and clutter have to be removed from the cloud first."""
+        wanted = sample.dataset in ON_A_TABLE if self.options.isolate is None else self.options.isolate
+        return wanted and not sample.isolated and sample.missing != "xyz"
 
     def __call__(self, sample: Sample) -> Features:
         return compose(self.tokens(sample))

@@ -97,7 +97,9 @@ class Features:
     rgb, xyz    FeatureMap on the same (H, W)
     foreground  bool (H, W): pixels where both modalities have features and the object is
     cloud       float32 (H, W, 3), metres, invalid points (0, 0, 0)
-    meta        names, family ("descriptors" | "paper" | "random"), sizes: never ground truth
+    meta        names, family ("descriptors" | "paper" | "random"), sizes: never ground truth; "missing" where one is
+
+    A missing modality has features of width 0 that reach every pixel, so the foreground is the other one's.
     """
 
     rgb: FeatureMap
@@ -118,6 +120,11 @@ class Features:
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return self.rgb.size
+
+    @property
+    def missing(self) -> str:
+        """The modality that this sample lacks, "rgb" or "xyz"; empty when both are there."""
+        return self.meta.get("missing", "")
 
     @property
     def pixels(self) -> np.ndarray:

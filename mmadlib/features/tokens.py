@@ -33,6 +33,11 @@ class Patches:
         return FeatureMap(self.tokens, interp if self.valid is None else masked(interp, self.valid), len(points))
 
 
+def nothing() -> Patches:
+    """What stands for a missing modality: features of width 0 on every pixel."""
+    return Patches(np.zeros((1, 0), np.float32))
+
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Tokens of groups of points; a valid point blends its three nearest groups, then pixels take a 3x3 mean.
@@ -93,7 +98,7 @@ def compose(tokens: Tokens) -> Features:
     """Features of one sample. Truth stays behind.
 
     Foreground: pixels that both modalities reach, on valid points only; with group tokens it is the published mask
-    instead, every pixel that a group reaches.
+    instead, every pixel that a group reaches. A missing modality reaches all pixels.
     """
     rgb = tokens.rgb.feature_map(tokens.valid)
     shared = _same_patches(tokens.rgb, tokens.xyz)

@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 
 from mmadlib.atomic import atomic
 from mmadlib.checks import check_device, check_seed, typed
-from mmadlib.errors import OutputError, SettingsError, TrainingError, WeightsError, explain
+from mmadlib.errors import MissingModality, OutputError, SettingsError, TrainingError, WeightsError, explain
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.paths import shown
 
@@ -35,6 +35,7 @@ class Scores:
     parts: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+SIDES = {"rgb": "RGB", "xyz": "3D"}
 HAND_MADE = ("descriptors", "random")  # front ends whose raw values differ in scale from channel to channel
 
 
@@ -42,7 +43,8 @@ class Standardiser:
     """Mean and deviation of the training foreground, applied to tokens.
 
     Exact on tokens because interpolation weights sum to one. Descriptors are stored raw and standardised here, so that
-    no test sample and no other category enters the statistics; backbone features are left as they are.
+    no test sample and no other category enters the statistics; backbone features are left as they are. All methods take
+    their features from here, so this is where one that needs a missing modality learns of it (MissingModality).
     """
 
     def __init__(self) -> None:
@@ -51,10 +53,11 @@ class Standardiser:
 
     def fit(self, features: Sequence[Features]) -> Standardiser:
         for side in ("rgb", "xyz"):
-            width, meta = getattr(features[0], side).channels, features[0].meta
+            first = next((f for f in features if f.missing != side), features[0])
+            width, meta = getattr(first, side).channels, first.meta
             (mean, squares), n = torch.zeros(2, width, dtype=torch.float64), 0
             if meta.get(side, meta.get("family")) in HAND_MADE:
-                for f in features:
+                for f in (f for f in features if f.missing != side):
                     values = getattr(f, side).at(f.pixels).double()
                     mean, squares, n = mean + values.sum(0), squares + (values**2).sum(0), n + len(values)
                 mean, squares = mean / n, squares / n
@@ -67,6 +70,8 @@ class Standardiser:
         return self
 
     def __call__(self, features: Features, side: str, device: torch.device | str = "cpu") -> FeatureMap:
+        if features.missing == side:
+            raise MissingModality(_lacks(side))
         fmap: FeatureMap = getattr(features, side)
         if fmap.channels != len(self.mean[side]):
             raise SettingsError(f"{side} features have {fmap.channels} channels, the model was fitted on "
@@ -79,6 +84,12 @@ class Standardiser:
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         for kind in ("mean", "std"):
             setattr(self, kind, {side: state[f"standardise.{kind}.{side}"] for side in ("rgb", "xyz")})
+
+
+def _lacks(side: str) -> str:
+    other = SIDES["xyz" if side == "rgb" else "rgb"]
+    return (f"a sample has no {SIDES[side]} features (modality {side} is missing); use a method or setting that needs "
+            f"{other} only")
 
 
 class Method:
@@ -110,13 +121,21 @@ class Method:
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         raise NotImplementedError
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The modalities that every training sample must have under these settings."""
+        return ("rgb", "xyz")
+
     def start_fit(self, features: Sequence[Features]) -> None:
-        """Refuse a training set that is empty or not finite, then learn the descriptor statistics. Raises TrainingError."""
+        """Refuse a training set that is empty, not finite or without a modality that the method needs, then learn the
+        descriptor statistics. Raises TrainingError or MissingModality."""
         if len(features) == 0:
             raise TrainingError(f"{self.name}: no training samples; give at least one normal sample")
         if not any(f.foreground.any() for f in features):
             raise TrainingError(f"{self.name}: no training sample has foreground pixels; check the preprocessing")
-        for side, modality in (("rgb", "RGB"), ("xyz", "3D")):
+        for side, modality in SIDES.items():
+            if side in self.needs and any(f.missing == side for f in features):
+                raise MissingModality(f"{self.name}: {_lacks(side)}")
             if not all(getattr(f, side).tokens.isfinite().all() for f in features):
                 raise TrainingError(f"{self.name}: {modality} features are not finite; check the training samples")
         self.standardise.fit(features)

@@ -67,6 +67,10 @@ class Nearest(Method):
     Settings = Settings
     settings: Settings
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.settings.bank,) if self.settings.bank in ("rgb", "xyz") else ("rgb", "xyz")
+
     def rows(self, features: Features, side: str, pixels: np.ndarray) -> torch.Tensor:
         """Standardised features (n, C); joint ones are scaled by 1 / sqrt(C) each, so that widths do not weigh."""
         if side != "joint":
