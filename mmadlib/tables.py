@@ -1,4 +1,4 @@
-"""Tables for people: measured results by category, modality and method; published numbers beside them.
+"""Tables for people: the measured and the published numbers, selected and laid out by category, modality and method.
 
 A number that was not measured reads "not run"; nothing is ever filled in. Published rows marked
 `unverified` stay in the CSV and are never shown.
@@ -20,6 +20,7 @@ NOT_RUN = "not run"
 SUBSET_ORDER = ["all", "rgb", "xyz", "both", "relation"]
 METRIC_NAMES = {"i_auroc": "I-AUROC", "p_auroc": "P-AUROC", "aupro_30": "AUPRO@30", "aupro_10": "AUPRO@10",
                 "aupro_05": "AUPRO@5", "aupro_01": "AUPRO@1"}
+OUR_METRICS = METRIC_NAMES | {"aupro_30_fg": "AUPRO@30, object", "aupro_30_exact": "AUPRO@30, exact"}  # not printed elsewhere
 
 
 def _existing(path: str | Path, remedy: str) -> Path:
@@ -40,7 +41,7 @@ def published(path: str | Path = RESULTS / "published.csv") -> pd.DataFrame:
     return table[table["confidence"] != "unverified"].reset_index(drop=True)
 
 
-def select(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+def select(table: pd.DataFrame, /, **where: object) -> pd.DataFrame:
     """Rows whose columns equal the given values; compared as text, so 4 and "4" are the same number of shots."""
     for column, value in where.items():
         table = table[table[column].astype(str) == str(value)]
@@ -61,33 +62,9 @@ def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -
 def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
     """One metric as method and variant x modality, averaged over categories, data seeds and seeds."""
     chosen = select(table, metric=metric, **where)
-    wide = chosen.assign(method=chosen["method"].map(DISPLAY)).pivot_table(
+    wide = chosen.assign(method=chosen["method"].map(lambda m: DISPLAY.get(m, m))).pivot_table(
         index=["method", "variant", "features"], columns="subset", values="value")
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
-
-
-def beside_published(table: pd.DataFrame, printed: pd.DataFrame, method: str, dataset: str, shots: str,
-                     category: str = "mean", variant: str = "published") -> pd.DataFrame:
-    """published | measured | difference of one method, with the source of each published number.
-
-    table, printed   `results()` and `published()`;   category "mean" averages the measured categories and needs all of
-                     those that the published table averages over, or it is not run
-    """
-    theirs = select(printed, method=DISPLAY.get(method, method), dataset=dataset, category=category, shots=shots)
-    ours = select(table, method=method, dataset=dataset, shots=shots, variant=variant, subset="all")
-    needed = set(select(printed, dataset=dataset)["category"]) - {"mean"}
-    rows = []
-    for row in theirs[theirs["metric"].isin(METRIC_NAMES)].itertuples():
-        mine = select(ours, metric=row.metric)
-        if category != "mean":
-            mine = select(mine, category=category)
-        complete = not mine.empty and (category != "mean" or needed <= set(mine["category"]))
-        value = mine.groupby("category")["value"].mean().mean() if complete else None
-        rows.append({"source": f"{row.paper}, {row.table}", "confidence": row.confidence, "shots": row.shots,
-                     "metric": METRIC_NAMES[row.metric], "published": f"{row.value:.3f}",
-                     "measured": NOT_RUN if value is None else f"{value:.3f}",
-                     "difference": "" if value is None else f"{value - row.value:+.3f}"})
-    return pd.DataFrame(rows, columns=["source", "confidence", "shots", "metric", "published", "measured", "difference"])
 
 
 def text(table: pd.DataFrame, index: bool = True) -> str:

@@ -15,14 +15,6 @@ def measured():
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-@pytest.fixture
-def printed():
-    columns = ["paper", "table", "method", "dataset", "category", "shots", "metric", "value", "unit", "source", "confidence"]
-    rows = [["P", "Table 1", "CFM", "mvtec3d", c, "full", "i_auroc", v, "fraction", "", "primary"]
-            for c, v in [("bagel", 0.95), ("tire", 0.85), ("mean", 0.90)]]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def test_modality_table_averages_seeds_then_categories(measured):
     table = tables.by_modality(measured, method="cfm")
     assert table.loc["bagel", "all"] == pytest.approx(0.85)
@@ -31,17 +23,7 @@ def test_modality_table_averages_seeds_then_categories(measured):
     assert tables.text(table).splitlines()[2].split() == ["bagel", "0.850", "-"]
 
 
-def test_published_beside_measured_uses_a_mean_over_the_same_categories(measured, printed):
-    row = tables.beside_published(measured, printed, "cfm", "mvtec3d", "full").iloc[0]
-    assert (row["published"], row["measured"], row["difference"]) == ("0.900", "0.775", "-0.125")
-    one = tables.beside_published(measured, printed, "cfm", "mvtec3d", "full", category="tire").iloc[0]
-    assert one["measured"] == "0.700"
-
-
-def test_nothing_is_filled_in(measured, printed):
-    partial = measured[measured["category"] == "bagel"]
-    row = tables.beside_published(partial, printed, "cfm", "mvtec3d", "full").iloc[0]
-    assert (row["measured"], row["difference"]) == (tables.NOT_RUN, "")
+def test_nothing_is_filled_in(measured):
     with pytest.raises(MetricUndefined, match="make reproduce"):
         tables.by_modality(measured, method="other")
     with pytest.raises(DataError, match="is missing"):
@@ -81,3 +63,7 @@ class TestPublishedFile:
         both = cells[cells["size"] == 10].join(stated, how="inner")
         assert len(both) > 80
         assert ((both["mean"] - both["value"]).abs() > 0.0011).sum() == 2
+
+
+def test_a_column_called_like_the_argument_can_be_selected(measured):
+    assert len(tables.select(measured.assign(table="x"), table="x", category="tire", seed="0")) == 2

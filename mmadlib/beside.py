@@ -1,0 +1,114 @@
+"""published | measured | difference: every printed number with its source and how sure it is, and ours beside it or "not run".
+
+A printed metric is only ever compared with the measured metric of the same name: aupro_01 is the 99-threshold value on both
+sides and never meets aupro_01_exact. Printed numbers carry no spread, so an interval of the difference is ours alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from mmadlib.errors import SettingsError
+from mmadlib.few_shot import note, over_draws, per_draw, protocol_of
+from mmadlib.rows import Row
+from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
+
+COLUMNS = ["paper", "table", "confidence", "method", "dataset", "category", "shots", "metric", "published",
+           "measured", "std", "n", "difference", "low", "high", "note"]
+# CPIR's tables 4 to 6: the names printed there -> our variants (specification of the paper's Sec. 4.4)
+CPIR_ROWS = {
+    "CFM-Recon": "cfm_recon", "CFM-Dual*": "cfm_dual_star", "CFM-Dual": "cfm_dual", "Ours-Pred": "ours_pred",
+    "Ours-Recon": "ours_recon", "Ours-Pred*": "ours_pred_star", "Ours-Recon*": "ours_recon_star",
+    "CPIR [aggregate=add]": "aggregate_add", "CPIR [aggregate=max]": "aggregate_max", "CPIR [aggregate=product]": "default",
+    "CPIR [pred=MLP]": "cfm", "CPIR [recon=MLP]": "cfm_recon", "CPIR [pred=MLP + recon=MLP]": "cfm_dual",
+    "CPIR [recon=2MLP]": "recon_2mlp", "CPIR [pred=MLP + recon=2MLP]": "pred_mlp_recon_2mlp",
+    "CPIR [pred=2MLP + recon=2MLP]": "pred_2mlp_recon_2mlp", "CPIR [LB3M]": "default"}
+
+
+def classes(printed: pd.DataFrame, dataset: str) -> list[str]:
+    """The categories over which a printed mean of this dataset runs, from the cells printed anywhere; [] when none is."""
+    return sorted(set(select(printed, dataset=dataset)["category"]) - {"mean"})
+
+
+def _measured(table: pd.DataFrame, categories: Sequence[str], label: str) -> pd.DataFrame:
+    """CELL plus category, mean, std, n, low, high, note; `label` stands in the column category."""
+    cells = over_draws(per_draw(table, categories))
+    cells["note"] = [note(*x, 1) for x in cells[["found", "needed", "n"]].itertuples(index=False)]
+    return cells.assign(category=label)
+
+
+def compare(measured: pd.DataFrame, printed: pd.DataFrame, rows: Mapping[str, Row], categories: Sequence[str],
+            features: str = "paper") -> pd.DataFrame:
+    """Each printed number (rows of tables.published(), one dataset) with the measured one: COLUMNS, a row per printed number.
+
+    rows        printed method name -> our row; a name without one was not run
+    categories  those that a printed mean is over, see `classes`; a mean over fewer is never taken
+
+    Measured numbers are means over draws. Raises SettingsError on several datasets or `unverified` rows.
+    """
+    if printed["dataset"].nunique() > 1 or (printed["confidence"] == "unverified").any():
+        raise SettingsError("compare takes checked printed numbers of one dataset; select them from tables.published()")
+    printed = printed[printed["metric"].isin(METRIC_NAMES)].rename(columns={"value": "published"})
+    ours = select(measured, dataset=next(iter(printed["dataset"]), ""), features=features, subset="all")
+    wanted = sorted(set(printed["category"]))
+    cells = pd.concat([_measured(ours, categories if c == "mean" else [c], c) for c in wanted or ["mean"]])
+    cells = cells.rename(columns={"method": "short", "mean": "measured"}).drop(columns=["subset", "found", "needed"])
+    keys = [(r.method, r.variant) if (r := rows.get(name)) else ("", "") for name in printed["method"]]
+    printed = printed.assign(short=[k[0] for k in keys], variant=[k[1] for k in keys])
+    both = printed.merge(cells, how="left", on=["short", "variant", "category", "shots", "metric"])
+    both["note"], both["n"] = both["note"].fillna(NOT_RUN), both["n"].fillna(0).astype(int)
+    for name, end in (("difference", "measured"), ("low", "low"), ("high", "high")):
+        both[name] = both[end] - both["published"]
+    return both[COLUMNS]
+
+
+def _ours(row, std: bool = True) -> str:
+    if row.n == 0:
+        return row.note
+    return f"{row.measured:.3f}" + (f" ± {f'{row.std:.3f}' if row.n > 1 else '-'}" if std else "")
+
+
+def _gap(row) -> str:
+    if row.n == 0:
+        return ""
+    return f"{row.difference:+.3f}" + (f" [{row.low:+.3f}, {row.high:+.3f}]" if row.n > 1 else "")
+
+
+def three(numbers: pd.DataFrame) -> pd.DataFrame:
+    """`compare` as text, one line per printed number: source, confidence, method, shots, metric and the three columns.
+
+    Raises SettingsError when the shots mix protocols.
+    """
+    protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
+    lines = [[f"{r.paper}, {r.table}", r.confidence, r.method, r.shots, METRIC_NAMES[r.metric], f"{r.published:.3f}",
+              _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
+    return pd.DataFrame(lines, columns=["source", "confidence", "method", "shots", "metric", "published", "measured",
+                                        "difference", "draws"])
+
+
+def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
+    """`compare` laid out as printed: a line "published" and a line "measured" per method, and "difference" where there is one.
+
+    columns   category | metric | shots, the others fixed in `numbers`. Raises SettingsError when they are not, or shots mix.
+    """
+    protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
+    if numbers.duplicated(["method", columns]).any():
+        raise SettingsError(f"several printed numbers a cell; fix all columns but {columns} and method first")
+    texts = numbers.assign(published=[f"{v:.3f}" for v in numbers["published"]], column=numbers[columns].replace(METRIC_NAMES),
+                           measured=[_ours(r, std=False) for r in numbers.itertuples(index=False)],
+                           difference=[_gap(r).split(" ")[0] for r in numbers.itertuples(index=False)])
+    order = [c for c in dict.fromkeys(texts["column"]) if c != "mean"] + ["mean"] * ("mean" in set(texts["column"]))
+    lines = {}
+    for method, part in texts.groupby("method", sort=False):
+        for kind in ("published", "measured", "difference"):
+            line = part.set_index("column")[kind].reindex(order).fillna("")
+            if kind != "difference" or line.any():
+                lines[method, kind] = line
+    return pd.DataFrame(lines).T.rename_axis(["method", ""]).rename_axis(None, axis=1)
+
+
+def sources(numbers: pd.DataFrame) -> str:
+    """Where the printed numbers stand and how sure the transcription is: "CPIR, Table 1 (primary)"."""
+    return "; ".join(dict.fromkeys(f"{r.paper}, {r.table} ({r.confidence})" for r in numbers.itertuples(index=False)))

@@ -1,0 +1,57 @@
+"""One row of a table: a method with a variant, its printed name and its look, the same in every table and figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmadlib.errors import unknown
+from mmadlib.methods import DISPLAY, METHODS
+from mmadlib.plots import PALETTE
+
+# what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
+SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
+GREYS = {"rgb": "#BBBBBB", "xyz": "#999999", "max": "#777777", "joint": "#333333"}
+COLOURS = PALETTE[:6]  # the last two of the palette, black and yellow, read as a baseline and not at all
+DASHES = ("", (4, 1.5), (1, 1), (5, 1, 1, 1))
+MARKERS = "osD^vPX"
+
+
+@dataclass(frozen=True, order=True)
+class Row:
+    """A method and the label of its settings; raises UnknownName for a method that does not exist."""
+
+    method: str
+    variant: str = "default"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+
+    @property
+    def sanity(self) -> bool:
+        """Whether this is one of the nearest-neighbour rows."""
+        return self.method == "nearest"
+
+    @property
+    def name(self) -> str:
+        """CFM, CPIR [ours_recon], Nearest neighbour [RGB]."""
+        name = DISPLAY.get(self.method, self.method)
+        if self.variant == "default":
+            return name
+        return f"{name} [{SANITY.get(self.variant, self.variant) if self.sanity else self.variant}]"
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """color, dashes (a seaborn pattern) and marker: a colour per method in the order of METHODS, greys for sanity rows."""
+        if self.sanity:
+            place = list(SANITY).index(self.variant) if self.variant in SANITY else 0
+            return {"color": GREYS.get(self.variant, "#777777"), "dashes": DASHES[place], "marker": MARKERS[place]}
+        place = [m for m in METHODS if m != "nearest"].index(self.method)
+        return {"color": COLOURS[place % len(COLOURS)], "dashes": DASHES[place // len(COLOURS) % len(DASHES)],
+                "marker": MARKERS[place % len(MARKERS)]}
+
+
+def every_row() -> list[Row]:
+    """The rows that a table of all methods has: each method at its defaults, then the nearest-neighbour rows."""
+    return [*(Row(m) for m in METHODS if m != "nearest"), *(Row("nearest", v) for v in SANITY)]
