@@ -34,22 +34,29 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
 
 
 def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray], image_norm: str = "none",
-              by: str = "modality", undefined: dict[str, dict[str, str]] | None = None) -> dict[str, dict[str, float]]:
+              by: str = "modality", undefined: dict[str, dict[str, str]] | None = None,
+              known: dict[tuple[int, ...], tuple[dict, dict]] | None = None) -> dict[str, dict[str, float]]:
     """Metrics over all defects ("all") and over those of each kind against the same normal samples: {kind: {metric: value}}.
 
     by: "modality" (rgb, xyz, both, relation; what is not labelled counts in "all" only) or "defect".
-    undefined: filled with {kind: {metric: why it has no value}}.
+    undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores, so that a
+    defect that is the only one of its modality is measured once.
     """
     kinds = ["good" if t.label == 0 else getattr(t, by) for t in truths]
     names = SUBSETS if by == "modality" else sorted(set(kinds) - {"good"})
     chosen = {"all": list(range(len(truths)))}
     chosen |= {name: [i for i, k in enumerate(kinds) if k in ("good", name)] for name in names if name in kinds}
+    known = {} if known is None else known
     result = {}
     for kind, index in chosen.items():
-        reasons: dict[str, str] = {}
-        result[kind] = metrics_of(*([seq[i] for i in index] for seq in (scores, truths, foregrounds)), image_norm, reasons)
+        if tuple(index) not in known:
+            reasons: dict[str, str] = {}
+            subset = ([seq[i] for i in index] for seq in (scores, truths, foregrounds))
+            known[tuple(index)] = metrics_of(*subset, image_norm, reasons), reasons
+        values, reasons = known[tuple(index)]
+        result[kind] = dict(values)
         if reasons and undefined is not None:
-            undefined[kind] = reasons
+            undefined[kind] = dict(reasons)
     return result
 
 

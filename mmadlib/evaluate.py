@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import resource
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
 
 from mmadlib import paths
 from mmadlib.atomic import atomic
-from mmadlib.breakdown import breakdown, name_of, twin_auroc, twins_of
-from mmadlib.data import Samples, load
-from mmadlib.errors import OutputError, SettingsError, explain, unknown
-from mmadlib.features import Extractor, FeatureSet, Truth, extract_all, family
+from mmadlib.breakdown import breakdown, name_of, twin_auroc
+from mmadlib.cost import model_mb, peaks, reset_peaks
+from mmadlib.data import Samples
+from mmadlib.errors import OutputError, explain, unknown
+from mmadlib.features import FeatureSet, Truth
+from mmadlib.identity import run_identity
 from mmadlib.loading import to_grid
 from mmadlib.methods import METHODS, Method, Scores
 from mmadlib.progress import bar
-from mmadlib.record import Record, write
+from mmadlib.record import Record, environment, write
+from mmadlib.source import Chosen, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,65 +47,66 @@ class Outcome:
                 "title": self.truths[i].defect}
 
 
-def limit_test(test: Samples, limit: int | None) -> Samples:
-    """At most `limit` test samples, half of them normal, the rest from every kind of defect in turn; None keeps all.
-
-    Raises SettingsError below 2, where no image metric exists.
-    """
-    if limit is not None and (not isinstance(limit, int) or limit < 2):
-        raise SettingsError(f"test_limit={limit!r}: at least 2 test samples, or None for all")
-    if limit is None or limit >= len(test):
-        return test
-    kinds: dict[str, list[int]] = {}
-    for i, entry in enumerate(test.entries):
-        kinds.setdefault(entry.defect, []).append(i)
-    # normal samples get as many places as all defects together, or the AUROC would hang on one or two of them
-    normal = kinds.pop("good", [])[: limit - limit // 2 if kinds else limit]
-    turns = [members[turn] for turn in range(max(map(len, kinds.values()), default=0))
-             for members in kinds.values() if turn < len(members)]
-    return test.take(sorted([*normal, *turns[: limit - len(normal)]]))
+def timed_fit(model: Method, train: Chosen, progress: bool = True) -> float:
+    """Fit on the samples; seconds, their features composed before the clock starts."""
+    for _ in train:
+        pass
+    started = time.perf_counter()
+    model.fit(train, progress)
+    return time.perf_counter() - started
 
 
-def score_all(method: Method, features: Sequence, progress: bool = True) -> list[Scores]:
-    """Score every sample of a sequence."""
-    return [method.score(features[i]) for i in bar(range(len(features)), f"{method.name}: score", progress)]
+def timed_scores(model: Method, features: Sequence, progress: bool = True) -> tuple[list[Scores], float]:
+    """Scores of every sample and the median milliseconds of one, its features composed before the clock starts."""
+    scores, seconds = [], []
+    for i in bar(range(len(features)), f"{model.name}: score", progress):
+        sample = features[i]
+        started = time.perf_counter()
+        scores.append(model.score(sample))  # arrays: a GPU has finished when they are there
+        seconds.append(time.perf_counter() - started)
+    return scores, 1000 * median(seconds)
 
 
 def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", *, data_seed: int = 0,
         variant: str = "default", features: str = "descriptors", shots: int | None = 4, seed: int = 0, rule: str = "auto",
         settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
         root: str | Path | None = None, test_limit: int | None = None, twins: bool = False, device: str = "cpu",
-        base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True) -> Outcome:
-    """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments."""
+        base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
+        source: Source | None = None) -> Outcome:
+    """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments.
+
+    source: the category's features where several runs share them, made from the same arguments.
+    """
     started = time.perf_counter()
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
-    extractor = Extractor(*family(features), device=device, **(options or {}))
-    take = partial(load, dataset, category, root=root, data_seed=data_seed, **(reader or {}))
-    train, test = take("train", shots=shots, seed=seed, rule=rule), limit_test(take("test"), test_limit)
+    reset_peaks(model.device)
+    source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
+                              root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
+    train = source.draw(shots, seed, rule)
     folder = claim(paths.run_dir(dataset, data_seed, category, method, variant, features, shots, seed, base))
-    model.fit(extract_all(train, extractor, cache, progress), progress)
-    tested = extract_all(test, extractor, cache, progress)
-    scores, truths = score_all(model, tested, progress), [tested.truth(i) for i in range(len(tested))]
-    foregrounds = [tested[i].foreground for i in range(len(tested))]
+    fit_s = timed_fit(model, source.prepare(train), progress)
+    scores, score_ms = timed_scores(model, source.test, progress)
+    truths = [source.test.truth(i) for i in range(len(scores))]
     undefined: dict[str, dict[str, str]] = {}
-    judged = partial(breakdown, scores, truths, foregrounds, getattr(model.settings, "image_norm", "none"))
+    judged = partial(breakdown, scores, truths, [f.foreground for f in source.test],
+                     getattr(model.settings, "image_norm", "none"), known={})
     metrics, by_defect = judged(undefined=undefined), judged(by="defect")
     if undefined:
         warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)
     if twins:
-        paired = twins_of(test, take("twins"))
-        for subset, value in twin_auroc(model, extract_all(paired, extractor, cache, progress), test, scores).items():
+        for subset, value in twin_auroc(model, source.twins, source.samples, scores).items():
             metrics[subset]["i_auroc_twins"] = value
+    described = asdict(model.settings) | {"features": source.extractor.settings, "rule": rule, "reader": reader or {}}
     record = Record(
         dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,
-        shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect,
-        settings=asdict(model.settings) | {"features": extractor.settings, "rule": rule, "reader": reader or {}},
-        draw=[e.rgb.stem for e in train.entries], device=str(model.device), wall_s=time.perf_counter() - started,
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, n_test=len(test))
-    write_run(folder, record, test, truths, scores)
-    return Outcome(record, model, test, tested, scores, truths, folder)
+        shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
+        draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
+        score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device),
+        provenance=environment() | {"code": run_identity(method, dataset)})
+    write_run(folder, record, source.samples, truths, scores)
+    return Outcome(record, model, source.samples, source.test, scores, truths, folder)
 
 
 def run_experiment(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", **keywords) -> Record:

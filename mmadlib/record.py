@@ -23,8 +23,10 @@ from mmadlib.paths import ROOT, RUNS, resolve, run_dir, shown
 
 KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "shots", "seed"]
 COLUMNS = [*KEYS, "subset", "metric", "value"]
-PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", "wall_s", "peak_mb", "python", "numpy", "torch", "mmadlib",
-              "git", "draw", "settings"]
+COSTS = {"wall_s": 1, "fit_s": 2, "score_ms": 2, "model_mb": 3, "peak_mb": 0, "peak_gpu_mb": 0}  # and their digits
+PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", *COSTS, "python", "numpy", "torch", "mmadlib", "git", "code",
+              "draw", "settings"]
+LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code"]  # columns that older tables lack
 NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all other columns of the tables are text
 RUN_FOLDERS = "*/data*/*/*/*/*/shots*/seed*/metrics.json"  # paths.run_dir; a base inside a base does not match
 
@@ -47,8 +49,11 @@ class Record:
     undefined    {subset: {metric: why it has no value}}
     by_defect    {defect kind: {metric: value}}, each kind against all normal samples; kept in metrics.json alone
     settings     of the method and the features;   draw  names of the training samples
-    wall_s, peak_mb, n_test   seconds, MiB of resident memory, number of test samples
-    provenance   see `environment`; filled when the record is made
+    n_test       number of test samples
+    wall_s, fit_s, score_ms    seconds of the whole run and of fitting, median milliseconds to score one image; in the last two
+                 features are there already
+    model_mb, peak_mb, peak_gpu_mb   MiB of the fitted model, of resident memory at its peak and of torch's on the GPU
+    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.identity
     """
 
     dataset: str
@@ -64,7 +69,11 @@ class Record:
     draw: list[str] = field(default_factory=list)
     device: str = "cpu"
     wall_s: float = math.nan
+    fit_s: float = math.nan
+    score_ms: float = math.nan
+    model_mb: float = math.nan
     peak_mb: float = math.nan
+    peak_gpu_mb: float = math.nan
     n_test: int = 0
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     by_defect: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -92,19 +101,18 @@ class Record:
 
     def run_row(self) -> dict[str, Any]:
         """The row of runs.csv."""
-        facts = {"n_test": self.n_test, "digest": self.digest, "device": self.device, "wall_s": round(self.wall_s, 1),
-                 "peak_mb": round(self.peak_mb, 0), "draw": " ".join(self.draw),
+        facts = {"n_test": self.n_test, "digest": self.digest, "device": self.device, "draw": " ".join(self.draw),
                  "settings": json.dumps(self.settings, sort_keys=True, default=str)}
-        row = self.keys | facts | self.provenance
+        row = self.keys | facts | {name: round(getattr(self, name), n) for name, n in COSTS.items()} | self.provenance
         return {column: row.get(column) for column in PROVENANCE}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON knows no NaN and no NumPy numbers."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -113,7 +121,7 @@ def write(record: Record, folder: str | Path | None = None) -> Path:
     """Write metrics.json into `folder` (default: record.folder()), all or nothing; returns its path."""
     path = (record.folder() if folder is None else resolve(folder)) / "metrics.json"
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(_plain(asdict(record)), indent=1, default=str) + "\n")
+        temporary.write_text(json.dumps(plain(asdict(record)), indent=1, default=str) + "\n")
     return path
 
 
@@ -125,8 +133,8 @@ def read(path: str | Path) -> Record:
         for name in ("metrics", "by_defect"):
             content[name] = {subset: {m: math.nan if v is None else v for m, v in values.items()}
                              for subset, values in content.get(name, {}).items()}
-        for name in ("wall_s", "peak_mb"):
-            content[name] = math.nan if content[name] is None else content[name]
+        for name in COSTS:
+            content[name] = math.nan if content.get(name) is None else content[name]
         return Record(**content)
     except FileNotFoundError:
         raise DataError(explain(shown(path), "no such record", "run the experiment first")) from None

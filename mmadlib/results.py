@@ -16,7 +16,7 @@ import pandas as pd
 from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import FIGURES, RESULTS, RUNS, resolve, shown
-from mmadlib.record import COLUMNS, KEYS, NUMBERS, PROVENANCE, collect, find, ordered
+from mmadlib.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, collect, find, ordered
 
 MAIN_METRICS = ("i_auroc", "aupro_30")
 
@@ -29,17 +29,18 @@ class Update(NamedTuple):
     rows: int
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(path: str | Path, columns: Sequence[str], later: Sequence[str] = ()) -> pd.DataFrame:
     """A results table with stable types (shots is text), empty when the file does not exist yet.
 
-    Raises DataError when the columns are not the expected ones.
+    later: columns that older files may lack, filled with "". Raises DataError when the columns are not the expected ones.
     """
     path = Path(path)
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))
     try:
         # keep_default_na: a variant called "none" is a name, not a missing value
-        return pd.read_csv(path, dtype={c: NUMBERS.get(c, str) for c in columns}, keep_default_na=False)[list(columns)]
+        table = pd.read_csv(path, dtype={c: NUMBERS.get(c, str) for c in columns}, keep_default_na=False)
+        return table.assign(**dict.fromkeys(set(later) - set(table), ""))[list(columns)]
     except (KeyError, ValueError) as err:
         raise DataError(explain(shown(path), f"is no table of {', '.join(columns)} ({err})",
                                 "take it from git again: git checkout -- results")) from None
@@ -48,6 +49,11 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
 def read_results(results: str | Path = RESULTS) -> pd.DataFrame:
     """results.csv of a folder, columns record.COLUMNS."""
     return read_table(resolve(results) / "results.csv", COLUMNS)
+
+
+def read_runs(results: str | Path = RESULTS) -> pd.DataFrame:
+    """runs.csv of a folder, columns record.PROVENANCE; cells of rows older than a column are empty."""
+    return read_table(resolve(results) / "runs.csv", PROVENANCE, later=LATER)
 
 
 def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -73,8 +79,9 @@ def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
     folder, records = resolve(results), find(runs)
     old, fresh = read_results(folder), collect(records)
     table = ordered(pd.concat([_rest(old, fresh, KEYS), fresh]), COLUMNS)
-    old_runs = read_table(folder / "runs.csv", PROVENANCE)
-    fresh_runs = _rest(pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE), old_runs, [*KEYS, "digest"])
+    old_runs, fresh_runs = read_runs(folder), pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object)
+    same = [*KEYS, "digest", "whole"]  # a row from before the costs were recorded gives way
+    fresh_runs = _rest(*(t.assign(whole=t["code"].fillna("") != "") for t in (fresh_runs, old_runs)), same)
     sources = ordered(pd.concat([_rest(old_runs, fresh_runs, KEYS), fresh_runs]), PROVENANCE)
     _write(table, folder / "results.csv", float_format="%.4f")
     _write(sources, folder / "runs.csv")

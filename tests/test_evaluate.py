@@ -9,10 +9,11 @@ import pytest
 from mmadlib.breakdown import breakdown, metrics_of
 from mmadlib.data import Entry, Samples, load
 from mmadlib.errors import OutputError, SettingsError, UnknownName
-from mmadlib.evaluate import limit_test, run, run_experiment
+from mmadlib.evaluate import run, run_experiment
 from mmadlib.features import Truth
 from mmadlib.methods import Scores
 from mmadlib.record import read
+from mmadlib.source import limit_test
 
 
 @pytest.fixture(scope="module")
