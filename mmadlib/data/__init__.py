@@ -17,7 +17,7 @@ from mmadlib.errors import SettingsError, unknown
 
 __all__ = ["DATASETS", "Entry", "Samples", "categories", "draw", "draws", "load"]
 
-DATASETS = ("rendered", "road", "mvtec3d", "eyecandies", "real_iad_d3", "folder")
+DATASETS = ("rendered", "road", "mvtec3d", "eyecandies", "real_iad_d3", "polyurethane", "folder")
 SPLITS = ("train", "validation", "test")
 DEFAULT_ROOT = {"rendered": None, "road": paths.DATA / "road"}  # rendered finds its own
 

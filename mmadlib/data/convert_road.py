@@ -17,13 +17,13 @@ import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import tifffile
 from PIL import Image
 from scipy import ndimage
 
+from mmadlib.data.convert import convert_once
 from mmadlib.data.images import read_gray16, read_rgb
 from mmadlib.data.layout import PICTURES, files, folders, index, pair
 from mmadlib.data.road_tiles import Rules, cloud, height_score, read_label, tile_corners
@@ -59,25 +59,17 @@ def convert(src: str | Path, dst: str | Path, rules: Rules | None = None, progre
     """
     src, dst, rules = Path(src).expanduser().resolve(), Path(dst).expanduser().resolve(), rules or Rules()
     frames = find_frames(src)
-    if dst == src or src in dst.parents:
-        raise DataError(explain(dst, "lies inside the source", "choose a folder elsewhere; the source is never written to"))
     manifest = {"source": SOURCE, "licence": "MIT, (c) 2021 Rui (Ranger) Fan", "commit": _commit(src), "rules": asdict(rules)}
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        return _finished(dst, manifest)
-    work = dst.with_name(f".{dst.name}.{uuid4().hex}")
-    try:
-        work.mkdir(parents=True)
+
+    def write(work: Path) -> dict[str, int]:
         rows = [row for frame in bar(frames, "cutting road tiles", progress) for row in _cut(*frame, work / "road", rules)]
         counts = dict(sorted(Counter(f"{row['split']}/{row['defect']}" for row in rows).items()))
         if "train/good" not in counts:
             raise DataError(explain(src, "gives no normal training tile", "check the labels of dataset1 and dataset2"))
         _describe(work, src, rows, manifest | {"tiles": counts})
-        work.replace(dst)
-    except OSError as err:
-        raise DataError(explain(dst, f"cannot be written ({err.strerror})", "check permissions and free space")) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return counts
+        return counts
+
+    return convert_once(src, dst, manifest, "tiles", write)
 
 
 def find_frames(src: Path) -> list[tuple[str, int, Path, Path, Path]]:
@@ -154,18 +146,6 @@ def _commit(src: Path) -> str:
         text = ref.read_text() if ref.is_file() else ""
     found = re.search(r"\b[0-9a-f]{40}\b", text)
     return found.group() if found else "unknown"
-
-
-def _finished(dst: Path, manifest: dict) -> dict[str, int]:
-    """The counts of an earlier conversion that is the same; anything else in DST raises DataError."""
-    try:
-        old = json.loads((dst / "manifest.json").read_text())
-        counts = old.pop("tiles")
-    except (OSError, ValueError, KeyError, AttributeError):
-        old, counts = None, {}
-    if old != manifest:
-        raise DataError(explain(dst, "holds something else already", "give a new folder, or delete this one first"))
-    return counts
 
 
 def main(arguments: list[str] | None = None) -> None:

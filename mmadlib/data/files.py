@@ -11,7 +11,10 @@ from mmadlib.sample import Sample
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one sample lies and what is known of it without opening a file."""
+    """Where one sample lies and what is known of it without opening a file.
+
+    A sample that shares its files with others has extra["row"], its place there, and paths <file>/<row>.
+    """
 
     rgb: Path
     xyz: Path

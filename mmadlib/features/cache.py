@@ -116,7 +116,9 @@ class FeatureSet(Sequence[Features]):
         return decode(data)  # as stored, so that the first run and the next ones see the same numbers
 
     def _entry(self, i: int) -> Entry | None:
-        return self.samples.entries[i] if isinstance(self.samples, Samples) else None
+        """The entry of a sample that has files of its own; None otherwise."""
+        entry = self.samples.entries[i] if isinstance(self.samples, Samples) else None
+        return entry if entry and "row" not in entry.extra else None
 
 
 def extract_all(samples: Sequence[Sample], extractor: Extractor, cache: str | Path | None = None, progress: bool = True,

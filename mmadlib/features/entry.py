@@ -94,7 +94,7 @@ def content_key(sample: Sample | Entry) -> str:
     """
     total = hashlib.blake2b(digest_size=16)
     if isinstance(sample, Entry):
-        code = source_digest("data/*.py", "sample.py", without="data/convert_road.py")
+        code = source_digest("data/*.py", "sample.py", without="data/convert*.py")
         preprocessed = (sample.xyz.parent.parent / MANIFESTS).is_dir()
         extra = sorted((name, value) for name, value in sample.extra.items() if name != "index")
         names = [item for item in extra if not isinstance(item[1], Path)]

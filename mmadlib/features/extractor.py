@@ -74,7 +74,7 @@ class FrontEnd:
 @lru_cache
 def source_digest(*patterns: str, without: str = "") -> str:
     """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
-    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)} - {LIBRARY / without})
+    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)} - set(LIBRARY.glob(without or "-")))
     trees = "".join(ast.dump(ast.parse(path.read_text())) for path in files)
     return hashlib.blake2b(trees.encode(), digest_size=8).hexdigest()
 

@@ -1,0 +1,47 @@
+"""What converters share: the source is never written to, the result is whole or absent, and a finished one is known again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from mmadlib.errors import DataError, explain
+
+Counts = dict[str, int]
+
+
+def convert_once(src: Path, dst: Path, manifest: dict, counted: str, write: Callable[[Path], Counts]) -> Counts:
+    """Call `write` on an empty folder that becomes `dst` when it returns; its counts are the result.
+
+    `write` leaves a manifest.json there: `manifest` and the counts under the name `counted`. A finished dst with the same
+    manifest is left as it is. Raises DataError when dst lies in src, holds something else or cannot be written.
+    """
+    if dst == src or src in dst.parents:
+        raise DataError(explain(dst, "lies inside the source", "choose a folder elsewhere; the source is never written to"))
+    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        return _finished(dst, manifest, counted)
+    work = dst.with_name(f".{dst.name}.{uuid4().hex}")
+    try:
+        work.mkdir(parents=True)
+        counts = write(work)
+        work.replace(dst)
+    except OSError as err:
+        raise DataError(explain(dst, f"cannot be written ({err.strerror})", "check permissions and free space")) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return counts
+
+
+def _finished(dst: Path, manifest: dict, counted: str) -> Counts:
+    """The counts of an earlier conversion that is the same; anything else in dst raises DataError."""
+    try:
+        old = json.loads((dst / "manifest.json").read_text())
+        counts = old.pop(counted)
+    except (OSError, ValueError, KeyError, AttributeError):
+        old, counts = None, {}
+    if old != manifest:
+        raise DataError(explain(dst, "holds something else already", "give a new folder, or delete this one first"))
+    return counts
