@@ -1,77 +1,188 @@
-"""The planned runs: workflow/config.yaml names parameter files and categories, workflow/params/ holds the settings."""
+"""Sweeps: grids of runs in YAML files below workflow/params/<notebook>/, read and checked before anything runs.
+
+    dataset: rendered
+    features: descriptors                  # a family; default descriptors
+    categories: [keyed, free]
+    shots: [1, 4, 0]                       # 0: all training samples
+    seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
+    methods: {nearest: {rgb: {bank: rgb}, joint: {}}}    # method -> variant -> settings
+    options, reader, rule, root, device, test_limit, twins: as in evaluate.run_experiment
+
+`options` inside a variant's settings go over the file's: papers differ in their backbones. A plan lists sweeps, each with
+`params`, the file, and lists that narrow it: methods, categories, shots, data_seeds.
+"""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmadlib.errors import SettingsError, explain
-from mmadlib.paths import NOTEBOOKS, ROOT, RUNS, WORKFLOW, run_dir, shown
+from mmadlib.checks import check_seed, one_of, typed, whole
+from mmadlib.errors import SettingsError, unknown
+from mmadlib.paths import RUNS, WORKFLOW, run_dir, shown
 from mmadlib.run import read_yaml
 
 PARAMS = WORKFLOW / "params"
-NAMED = ("dataset", "data_seed", "variant", "features", "shots", "seed")  # what a parameter file must say: the run's keys
-# no number depends on these; the renderer's pictures have a version of their own (mmadlib.data.rendered.VERSION)
-HOUSE = {"plan", "plots", "progress", "record", "results", "run", "tables", "convert_road", "rendered"}
+NEEDED = ("dataset", "categories", "shots", "seeds", "methods")
+COMMON = ("features", "options", "reader", "rule", "root", "device", "test_limit", "twins")
+LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data_seeds": "data_seed"}  # -> what it narrows
+MAPPINGS = ("options", "reader", "methods")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One notebook with one set of parameters; `file` is its YAML under workflow/params/<notebook>/."""
+class Cell:
+    """One run of a sweep: arguments of evaluate.run. shots None: all training samples."""
 
-    file: Path
-    params: Mapping[str, Any]
-
-    @property
-    def notebook(self) -> Path:
-        return NOTEBOOKS / f"{self.file.parent.name}.ipynb"
-
-    @property
-    def method(self) -> str:
-        """20_cfm -> cfm"""
-        return self.file.parent.name.partition("_")[2]
+    dataset: str
+    category: str
+    method: str
+    variant: str
+    shots: int | None
+    seed: int
+    data_seed: int = 0
+    settings: dict = field(default_factory=dict)
+    features: str = "descriptors"
+    options: dict = field(default_factory=dict)
+    reader: dict = field(default_factory=dict)
+    rule: str = "auto"
+    root: str | None = None
+    device: str = "cpu"
+    test_limit: int | None = None
+    twins: bool = False
 
     def folder(self, base: str | Path = RUNS) -> Path:
-        """Where the notebook writes its record; shots 0 in a notebook means all."""
-        p = self.params
-        return run_dir(p["dataset"], p["data_seed"], p["category"], self.method, p["variant"], p["features"],
-                       p["shots"] or None, p["seed"], base)
+        """The folder of the run."""
+        return run_dir(self.dataset, self.data_seed, self.category, self.method, self.variant, self.features, self.shots,
+                       self.seed, base)
+
+    def source(self) -> dict[str, Any]:
+        """What the features depend on but for the draw: arguments of source.Source."""
+        names = ("dataset", "category", "data_seed", "features", "options", "reader", "root", "test_limit", "device")
+        return {name: getattr(self, name) for name in names}
+
+    def expected(self) -> dict[str, Any]:
+        """The settings that the record of this run holds."""
+        from mmadlib.features import family
+        from mmadlib.features.extractor import check_options
+        from mmadlib.methods import METHODS
+
+        rgb, xyz = family(self.features)
+        features = {"rgb": rgb, "xyz": xyz, **asdict(check_options(self.options))}
+        del features["device"]
+        return asdict(typed(METHODS[self.method].Settings, self.settings, f"{self.method} setting")) | {
+            "features": features, "rule": self.rule, "reader": self.reader}
+
+    def __str__(self) -> str:
+        shots = "all" if self.shots is None else self.shots
+        return (f"{self.dataset}/{self.category} {self.method}/{self.variant} {self.features}, {shots} shots, "
+                f"data seed {self.data_seed}, seed {self.seed}")
 
 
-def read_plan(config: Mapping[str, Any]) -> list[Job]:
-    """One job per category, shots and seed of each entry of config["runs"].
+def read_sweep(sweep: str | Path | Mapping[str, Any]) -> list[Cell]:
+    """The runs of a sweep: a YAML file (a bare name lies below workflow/params/) or the same as a mapping.
 
-    An entry has `params` (a file below workflow/params/) and `categories`, and may have lists `shots` and `seeds` that
-    replace the file's single values. Raises SettingsError when a file is missing or leaves out a key of the run.
+    Raises SettingsError, naming the file: an unknown key, dataset, method, setting, category or option, a missing or empty
+    list, a pair that is none, the same run twice.
     """
-    jobs = []
-    for entry in config["runs"]:
-        file = PARAMS / entry["params"]
-        params = read_yaml(file)
-        missing = [name for name in NAMED if name not in params]
-        if missing:
-            raise SettingsError(explain(shown(file), f"does not say {', '.join(missing)}", "add what the run is called by"))
-        shots, seeds = entry.get("shots", [params["shots"]]), entry.get("seeds", [params["seed"]])
-        jobs += [Job(file, params | {"category": c, "shots": k, "seed": s})
-                 for c, k, s in itertools.product(entry["categories"], shots, seeds)]
-    return jobs
+    name, content = ("sweep", dict(sweep)) if isinstance(sweep, Mapping) else _read(sweep)
+    try:
+        return _cells(content)
+    except SettingsError as err:
+        raise SettingsError(f"{name}: {err}") from None
 
 
-def code_identity(notebook: Path, methods: Sequence[str] = ("*",)) -> str:
-    """Hash of what decides the numbers: the code cells, and the library without HOUSE and other methods.
+def _read(path: str | Path) -> tuple[str, dict[str, Any]]:
+    path = Path(path)
+    path = path if path.is_file() or not (PARAMS / path).is_file() else PARAMS / path
+    return shown(path), read_yaml(path)
 
-    Prose, comments and layout do not count, so editing them reruns nothing.
+
+def _cells(content: dict[str, Any]) -> list[Cell]:
+    _check(content)
+    common = {name: content[name] for name in COMMON if content.get(name) is not None}
+    options, cells = common.pop("options", {}), []
+    for method, variants in content["methods"].items():
+        for variant, settings in variants.items():
+            settings = dict(settings or {})
+            own = {"settings": settings, "options": options | settings.pop("options", {})}
+            cells += [Cell(content["dataset"], category, method, str(variant), shots or None, seed, data_seed, **own, **common)
+                      for (data_seed, seed), category, shots in
+                      itertools.product(map(_pair, content["seeds"]), content["categories"], content["shots"])]
+    seen: set[Path] = set()
+    for cell in cells:
+        if cell.folder() in seen:
+            raise SettingsError(f"{cell} comes twice; list every category, number of shots and seed once")
+        seen.add(cell.folder())
+    for cell in {(c.method, c.variant): c for c in cells}.values():
+        cell.expected()  # settings and options that do not exist are refused now
+    return cells
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Names and types of a sweep. Raises SettingsError."""
+    from mmadlib.data import DATASETS
+    from mmadlib.data.rendered import CATEGORIES
+    from mmadlib.methods import METHODS
+
+    for name in content:
+        one_of("key", name, [*NEEDED, *COMMON])
+    for name in NEEDED:
+        if not content.get(name):
+            raise SettingsError(f"does not say {name}; add it")
+    for name in ("categories", "shots", "seeds"):
+        if not isinstance(content[name], list):
+            raise SettingsError(f"{name}={content[name]!r}: expected a list such as [{content[name]}]")
+    for name in MAPPINGS:
+        if not isinstance(content.get(name) or {}, dict):
+            raise SettingsError(f"{name}={content[name]!r}: expected a mapping, one 'name: value' per line")
+    one_of("dataset", content["dataset"], DATASETS)
+    for category in content["categories"] if content["dataset"] == "rendered" else ():
+        one_of("rendered category", category, CATEGORIES)
+    for shots in content["shots"]:
+        whole("shots", shots)
+    for method, variants in content["methods"].items():
+        one_of("method", method, METHODS)
+        if not isinstance(variants, dict) or not variants:
+            raise SettingsError(f"methods: {method}={variants!r}: expected its variants, e.g. {method}: {{default: {{}}}}")
+        for variant, settings in variants.items():
+            if not isinstance(settings or {}, dict) or not isinstance((settings or {}).get("options", {}), dict):
+                raise SettingsError(f"methods: {method}: {variant}={settings!r}: expected a mapping of settings, or {{}}")
+
+
+def _pair(seed: Any) -> tuple[int, int]:
+    """(data seed, seed) from [1, 0], or (0, seed) from a plain number."""
+    pair = seed if isinstance(seed, list) else [0, seed]
+    if len(pair) != 2:
+        raise SettingsError(f"seeds: {seed!r} is no pair; write [data seed, seed] or a plain seed")
+    return check_seed(pair[0], "data seed"), check_seed(pair[1])
+
+
+def narrow(cells: Sequence[Cell], **limits: Sequence | None) -> list[Cell]:
+    """The cells with one of the given methods, categories, shots (0: all) and data_seeds; None does not narrow.
+
+    Raises UnknownName for a limit or a value that no cell has.
     """
-    package = ROOT / "mmadlib"
-    files = {f for f in package.rglob("*.py") if f.parent.name not in ("methods", "render") and f.stem not in HOUSE}
-    for name in ("__init__", "base", "nearest", *methods):
-        files |= set((package / "methods").glob(f"{name}.py"))
-    cells = [c["source"] for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
-    sources = ["".join(c) for c in cells] + [f.read_text() for f in sorted(files)]
-    return hashlib.sha256("\n".join(ast.dump(ast.parse(s)) for s in sources).encode()).hexdigest()[:16]
+    for name, wanted in limits.items():
+        if wanted is None:
+            continue
+        one_of("limit", name, LIMITS)
+        found = {getattr(c, LIMITS[name]) or 0 for c in cells}
+        for value in wanted:
+            if value not in found:
+                raise unknown(f"{LIMITS[name]} of this sweep", value, map(str, found))
+        cells = [c for c in cells if (getattr(c, LIMITS[name]) or 0) in wanted]
+    return list(cells)
+
+
+def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
+    """All runs of a plan's `sweeps`, each once. Raises SettingsError."""
+    cells: dict[Path, Cell] = {}
+    for entry in plan["sweeps"]:
+        limits = {name: value for name, value in entry.items() if name != "params"}
+        for cell in narrow(read_sweep(PARAMS / entry["params"]), **limits):
+            if cells.setdefault(cell.folder(), cell) != cell:
+                raise SettingsError(f"{entry['params']}: {cell} has other settings in another sweep; rename its variant")
+    return list(cells.values())
