@@ -2,12 +2,14 @@
 
 from mmadlib.methods.base import Method, Scores
 from mmadlib.methods.cfm import CFM
+from mmadlib.methods.cfr import CFR
+from mmadlib.methods.cmdr_iad import CMDRIAD
 from mmadlib.methods.cpir import CPIR
 from mmadlib.methods.nearest import Nearest
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CPIR, Nearest)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, Nearest)}
 
 # the names that papers print (results/published.csv)
-DISPLAY = {"cfm": "CFM", "cpir": "CPIR", "nearest": "Nearest neighbour"}
+DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "nearest": "Nearest neighbour"}
 
 __all__ = ["DISPLAY", "METHODS", "Method", "Scores"]

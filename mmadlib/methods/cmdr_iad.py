@@ -1,0 +1,215 @@
+"""CMDR-IAD: cross-modal mapping and dual-branch reconstruction (Daci et al., 2026, arXiv 2603.03939).
+
+Two networks map each modality to the other, as in CFM; two decoders reconstruct each modality from itself. A reliability
+gate stretches the product of the mapping errors, a confidence weight blends the reconstruction errors, and the two results
+are multiplied.
+
+Symbols: F2 (N, C2) RGB tokens, F3 (N, C3) 3D tokens of a grid, G: F2 -> F3, M: F3 -> F2; distance maps map_rgb = d(M(F3), F2),
+map_xyz = d(G(F2), F3), rec_rgb = d(Dec2D(F2), F2), rec_xyz = d(Dec3D(F3), F3); Psi the fused map.
+Facts: the paper's abstract; ECGAI-Research/CMDR-IAD networks/, train.py, inference.py, polyurethane_experiments/. What the
+single-modality variants do on colour-and-3D data is our reading of the figures there. The defaults train in seconds on
+descriptors; workflow/params/ holds the published settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Named
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmadlib.checks import one_of, whole
+from mmadlib.errors import SettingsError
+from mmadlib.features.field import FeatureMap, Features
+from mmadlib.methods.base import Scores
+from mmadlib.methods.decoders import Dec2D, Dec3D, Mapping
+from mmadlib.methods.distances import IMAGE_NORMS, cosine_loss, image_score, prediction_error
+from mmadlib.methods.token_grid import OnGrid, grid_size, on_grid, to_pixels
+from mmadlib.methods.trained import Trained
+from mmadlib.methods.training import Terms, TrainSettings
+from mmadlib.scoring import SMOOTHINGS, smooth
+
+SIDES = {"both": ("rgb", "xyz"), "rgb": ("rgb",), "xyz": ("xyz",)}
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+HEADS = 8
+
+
+@dataclass(frozen=True)
+class Settings(TrainSettings):
+    """Published: epochs 50, grid 0, background keep. A step takes whole images, so `pixels` stays 0."""
+
+    steps: int = 300
+    batch: int = 1
+    pixels: int = 0
+    modality: str = "both"  # both | rgb (Dec2D alone) | xyz (Dec3D alone)
+    grid: int = 56  # the networks work on the cells of a grid x grid raster; 0: on every pixel, as published
+    background: str = "zero"  # what the decoders see where the mask is: zero | keep (its features, as published)
+    least: int = 64  # least width of a hidden layer; the published ones are above it
+    attention_window: int = 128  # tokens
+    dropout: float = 0.1
+    dec3d: bool = True  # False: no 3D reconstruction, rec_rgb alone
+    optimiser: str = "adam"  # adam | adamw (the polyurethane experiment)
+    shared: bool = False  # one optimiser for all networks in place of four
+    gate: bool = True
+    alpha: float = 4.0  # W = alpha + beta * s / mean(s)
+    beta: float = 2.0
+    window: int = 7  # of the local deviation s, pixels
+    confidence: str = "on"  # weight exp(-B d) | off: plain mean | inverted: exp(+B d)
+    B: float = 0.3
+    rec_smooth: str = "box_cmdr_rec"  # of rec_rgb, before the fusion
+    smooth: str = "auto"  # of Psi: auto is box_cfm, and none with one modality
+    image_norm: str = "cfm"  # see mmadlib.scoring
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in {"grid": 0, "least": 1, "attention_window": 1, "window": 1}.items():
+            whole(f"setting {name}", getattr(self, name), least)
+        for name, options in {"modality": SIDES, "background": ("zero", "keep"), "optimiser": OPTIMISERS,
+                              "confidence": ("on", "off", "inverted"), "rec_smooth": SMOOTHINGS,
+                              "smooth": ("auto", *SMOOTHINGS), "image_norm": IMAGE_NORMS}.items():
+            one_of(name, getattr(self, name), options)
+        for name, below in {"dropout": 1, "alpha": np.inf, "beta": np.inf, "B": np.inf}.items():
+            if not 0 <= getattr(self, name) < below:
+                raise SettingsError(f"setting {name}={getattr(self, name)}: must lie in [0, {below})")
+        if self.pixels:
+            raise SettingsError(f"setting pixels={self.pixels}: the decoders need whole images; leave it 0")
+        if self.window % 2 == 0:
+            raise SettingsError(f"setting window={self.window}: an odd width is needed")
+        if self.modality == "xyz" and not self.dec3d:
+            raise SettingsError("modality='xyz' with dec3d=False leaves no network; change one of them")
+
+
+def local_deviation(J: np.ndarray, window: int = 7) -> np.ndarray:
+    """s (H, W): root of the zero-padded window mean of (J - mu)^2, mu the mean of J over the whole image."""
+    squares = torch.from_numpy((J - J.mean()) ** 2)[None]
+    return F.avg_pool2d(squares, window, 1, window // 2)[0].sqrt().numpy()
+
+
+def reliability(J: np.ndarray, alpha: float = 4.0, beta: float = 2.0, window: int = 7) -> np.ndarray:
+    """G = sigmoid(W J) with W = alpha + beta * s / mean(s), in [0.5, 1] for J >= 0."""
+    s = local_deviation(J, window)
+    W = alpha + beta * s / (s.mean() + 1e-8)
+    return 1 / (1 + np.exp(-W * J))
+
+
+def confident_mean(d2: np.ndarray, d3: np.ndarray, B: float = 0.3, confidence: str = "on") -> np.ndarray:
+    """(w2 d2 + w3 d3) / (w2 + w3) with w = exp(-B d): below the plain mean, as the larger error weighs less."""
+    rate = {"on": -B, "off": 0.0, "inverted": B}[confidence]
+    w2, w3 = np.exp(rate * d2), np.exp(rate * d3)
+    return (w2 * d2 + w3 * d3) / (w2 + w3 + 1e-8)
+
+
+def fuse(parts: Named[str, np.ndarray], seen: np.ndarray, s: Settings) -> np.ndarray:
+    """Psi (H, W) before its smoothing, from the distance maps; zero outside `seen`.
+
+    Without the mapping errors (one modality) it is the one reconstruction error, that of RGB smoothed.
+    """
+    rec = {name: parts[name] for name in ("rec_rgb", "rec_xyz") if name in parts}
+    if "rec_rgb" in rec:
+        rec["rec_rgb"] = smooth(rec["rec_rgb"], s.rec_smooth)
+    A_rec = confident_mean(*rec.values(), s.B, s.confidence) if len(rec) == 2 else next(iter(rec.values()))
+    if "map_rgb" not in parts:
+        return np.where(seen, A_rec, 0)
+    J = parts["map_rgb"] * parts["map_xyz"]
+    A_map = reliability(J, s.alpha, s.beta, s.window) * J if s.gate else J
+    return np.where(seen, A_map * A_rec, 0)
+
+
+class CMDRIAD(Trained):
+    """Four networks, trained independently. parts: the distance maps "map_rgb", "map_xyz", "rec_rgb", "rec_xyz".
+
+    A test sample without one modality is judged by the reconstruction of the other.
+    """
+
+    name = "cmdr_iad"
+    Settings = Settings
+    settings: Settings
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return SIDES[self.settings.modality]
+
+    def start_fit(self, features: Sequence[Features]) -> None:
+        super().start_fit(features)
+        self.grid = grid_size(features[0].size, self.settings.grid)
+
+    def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
+        s, networks = self.settings, {}
+
+        def like(published: int, share: float) -> int:
+            """A published width scaled to features of another width, to whole heads."""
+            return max(HEADS * round(published * share / HEADS), -(-s.least // HEADS) * HEADS)
+
+        if s.modality == "both":
+            hidden = max((c2 + c3) // 2, s.least)
+            networks = {"M": Mapping(c3, c2, hidden, s.dropout), "G": Mapping(c2, c3, hidden, s.dropout)}
+        if "rgb" in self.needs:
+            inner, *middle = (like(width, c2 / 768) for width in (384, 256, 128))
+            networks["Dec2D"] = Dec2D(c2, self.grid, inner, HEADS, s.attention_window, middle, s.dropout)
+        if "xyz" in self.needs and s.dec3d:
+            middle = [like(width, c3 / 1152) for width in (768, 512, 256, 128)]
+            networks["Dec3D"] = Dec3D(c3, self.grid[0] * self.grid[1], middle, s.dropout)
+        return networks
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One per network: no loss reaches another network's parameters, so one backward of their sum serves all."""
+        make = OPTIMISERS[self.settings.optimiser]
+        if self.settings.shared:
+            return {"all": make([p for net in self.networks.values() for p in net.parameters()], lr=self.settings.lr)}
+        return {name: make(net.parameters(), lr=self.settings.lr) for name, net in self.networks.items()}
+
+    def seen(self, features: Features) -> np.ndarray:
+        """bool (H, W): the pixels that count."""
+        return features.foreground if self.settings.masked else np.ones_like(features.foreground)
+
+    def on_grid(self, features: Features, sides: Sequence[str]) -> OnGrid:
+        """The sample's sides on the token grid. Raises SettingsError for a map of another size."""
+        if grid_size(features.size, self.settings.grid) != self.grid:
+            raise SettingsError(f"a map of {features.size} pixels does not fit the token grid {self.grid} of the training; "
+                                "the decoders take maps of one size only")
+        maps = {side: self.standardise(features, side, self.device) for side in sides}
+        return on_grid(maps, self.seen(features), self.grid, self.settings.background == "keep")
+
+    def image(self, features: Sequence[Features], i: int) -> OnGrid:
+        if i not in self._maps:
+            self._maps[i] = self.on_grid(features[i], self.needs)
+        return self._maps[i]
+
+    def predictions(self, samples: Sequence[OnGrid]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """{distance: (predicted, observed)}, each (n, C), at the valid tokens of the samples."""
+        valid = torch.stack([sample.valid for sample in samples]).to(self.device)
+        tokens = {side: torch.stack([sample.tokens(side) for sample in samples]) for side in samples[0].maps}
+        at, net, found = {side: t[valid] for side, t in tokens.items()}, self.networks, {}
+        if len(at) == 2:
+            found = {"map_rgb": (net["M"](at["xyz"]), at["rgb"]), "map_xyz": (net["G"](at["rgb"]), at["xyz"])}
+        for name, decoder, side in (("rec_rgb", "Dec2D", "rgb"), ("rec_xyz", "Dec3D", "xyz")):
+            if decoder in net and side in at:
+                found[name] = net[decoder](tokens[side])[valid], at[side]
+        return found
+
+    def terms(self, features: Sequence[Features], step: int) -> Terms:
+        found = self.predictions([self.image(features, i) for i in self.images_of(step)])
+        return {name: cosine_loss(*pair) for name, pair in found.items()}
+
+    @torch.no_grad()
+    def score(self, features: Features) -> Scores:
+        """Anomaly map, image score and the distance maps of one sample. Raises MissingModality where none is left."""
+        self.check_fitted()
+        s, seen = self.settings, self.seen(features)
+        sample = self.on_grid(features, [side for side in self.needs if side != features.missing] or self.needs)
+        parts = {name: to_pixels(prediction_error(*pair).cpu(), sample.valid, self.grid, seen)
+                 for name, pair in self.predictions([sample]).items()}
+        blur = {True: "box_cfm", False: "none"}["map_rgb" in parts] if s.smooth == "auto" else s.smooth
+        smoothed = smooth(fuse(parts, seen, s), blur)
+        return Scores(smoothed, image_score(smoothed, s.image_norm), parts)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return super().state() | {"grid": torch.tensor(self.grid)}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        self.grid = tuple(state["grid"].tolist())
+        super().restore(state)
