@@ -110,7 +110,7 @@ class Corruption:
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "depth_noise": Corruption(depth_noise, "xyz", "m, standard deviation along the ray", (5e-4, 1e-3, 2e-3, 4e-3), np.inf),
+    "depth_noise": Corruption(depth_noise, "xyz", "m, standard deviation along the ray", (1e-4, 2e-4, 5e-4, 1e-3), np.inf),
     "depth_holes": Corruption(depth_holes, "xyz", "share of the object's points", (0.05, 0.1, 0.2, 0.4)),
     "low_contrast": Corruption(low_contrast, "rgb", "share of the contrast lost", (0.25, 0.5, 0.75, 0.9)),
     "without_rgb": Corruption(without_rgb, "rgb", "1: no colour", (1.0,)),
