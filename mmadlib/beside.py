@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from mmadlib.draws import note, over_draws, per_draw
 from mmadlib.errors import SettingsError
-from mmadlib.few_shot import note, over_draws, per_draw, protocol_of
+from mmadlib.few_shot import protocol_of
 from mmadlib.rows import Row
 from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
 

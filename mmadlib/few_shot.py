@@ -1,8 +1,6 @@
 """Few-shot tables: mean and standard deviation over draws, for one of two protocols that are never mixed.
 
 A: 5, 10, 50 shots and all, random draws (CPIR Sec. 4.5, Table 7). B: 1, 2 and 4 shots by one fixed draw (CFR; CMDS-AD).
-A draw is a pair (data_seed, seed). Categories are averaged within a draw first; mean and spread are over draws, so the
-differences between categories do not enter the spread. A draw that lacks a category does not count.
 """
 
 from __future__ import annotations
@@ -10,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t
 
+from mmadlib.draws import CELL, DRAW, note, over_draws, per_draw
 from mmadlib.errors import SettingsError, unknown
+from mmadlib.methods import METHODS
+from mmadlib.plan import Cell
 from mmadlib.rows import Row
-from mmadlib.tables import NOT_RUN, OUR_METRICS, SUBSET_ORDER, select
+from mmadlib.tables import OUR_METRICS, SUBSET_ORDER, select
 
 PROTOCOLS = {"A": ("5", "10", "50", "full"), "B": ("1", "2", "4")}
-CELL = ["method", "variant", "shots", "subset", "metric"]
-DRAW = ["data_seed", "seed"]
 
 
 def protocol_of(shots: Iterable[object]) -> str:
@@ -51,9 +48,27 @@ class Plan:
     def __post_init__(self) -> None:
         protocol_of(self.shots)
 
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Plan:
+        """The plan of a sweep (plan.read_sweep). Methods that the sweep leaves out get a row all the same: not run."""
+        def values(name: str) -> tuple:
+            return tuple(dict.fromkeys(getattr(c, name) for c in cells))
+
+        rows = [Row(*key) for key in dict.fromkeys((c.method, c.variant) for c in cells)]
+        rows += [Row(m) for m in METHODS if m not in {r.method for r in rows}]
+        rows.sort(key=lambda r: (r.sanity, list(METHODS).index(r.method)))
+        draws = dict.fromkeys((c.data_seed, c.seed) for c in cells)
+        return cls(cells[0].dataset, cells[0].features, values("category"), tuple(str(k or "full") for k in values("shots")),
+                   tuple(draws), tuple(rows))
+
     @property
     def protocol(self) -> str:
         return protocol_of(self.shots)
+
+    @property
+    def size(self) -> int:
+        """Number of runs."""
+        return len(self.categories) * len(self.shots) * len(self.draws) * len(self.rows)
 
     def only(self, category: str = "all", methods: str = "all") -> Plan:
         """The part with one category, or the methods of a comma-separated list. Raises UnknownName for what is not planned."""
@@ -66,68 +81,21 @@ class Plan:
                        rows=tuple(r for r in self.rows if r.method in wanted))
 
 
-def _one(table: pd.DataFrame, *columns: str) -> None:
-    for column in columns:
-        if table[column].nunique() > 1:
-            raise SettingsError(f"a table mixes {column} {', '.join(sorted(set(table[column])))}; select one first")
-
-
-def per_draw(table: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
-    """The mean over `categories`, a row per cell and draw: CELL, DRAW, value, found, needed (numbers of categories).
-
-    Some defects cannot exist in some categories: a category counts as needed unless it was run and no run of it has that
-    subset and metric. Raises SettingsError when `table` holds several datasets or features.
-    """
-    _one(table, "dataset", "features")
-    table = table[table["category"].isin(categories)]
-    exist = table[["subset", "metric", "category"]].drop_duplicates().groupby(["subset", "metric"]).size()
-    needed = (exist + len(set(categories) - set(table["category"]))).rename("needed")
-    means = table.groupby([*CELL, *DRAW])["value"].agg(value="mean", found="size").reset_index()
-    return means.join(needed, on=["subset", "metric"])
-
-
-def half_width(std: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Half of the 95 % interval of a mean by Student's t; NaN below two values."""
-    return t.ppf(0.975, np.where(n > 1, n - 1, np.nan)) * std / np.sqrt(n)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean of some values; (nan, nan) below two."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = float(half_width(values.std(ddof=1), len(values)))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def over_draws(draws: pd.DataFrame) -> pd.DataFrame:
-    """Mean, sample standard deviation and 95 % interval (Student's t) over the complete draws of `per_draw`, a row per cell.
-
-    Columns CELL, mean, std, low, high (NaN below two draws), n, and found, needed of the fullest draw.
-    """
-    most = draws.groupby(CELL).agg(found=("found", "max"), needed=("needed", "max"))
-    whole = draws[draws["found"] == draws["needed"]].groupby(CELL)["value"]
-    table = most.join(whole.agg(mean="mean", std="std", n="size"))
-    table["n"] = table["n"].fillna(0).astype(int)
-    half = half_width(table["std"], table["n"])
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half).reset_index()
-
-
 def planned(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """`per_draw` of the plan's rows, shots and draws alone."""
+    """`per_draw` of the plan's rows, shots and draws alone, with their names."""
     draws = per_draw(select(table, dataset=plan.dataset, features=plan.features), plan.categories)
     keep = (pd.MultiIndex.from_frame(draws[DRAW]).isin(plan.draws) & draws["shots"].isin(plan.shots)
             & pd.MultiIndex.from_frame(draws[["method", "variant"]]).isin([(r.method, r.variant) for r in plan.rows]))
-    return draws[keep].reset_index(drop=True)
+    return _named(draws[keep].reset_index(drop=True))
 
 
-def note(found: float, needed: float, n: float, draws: int) -> str:
-    """What is missing in a cell: nothing (""), draws, categories, or all of it."""
-    if not found > 0:
-        return NOT_RUN
-    if n == 0:
-        return f"{found:.0f} of {needed:.0f} categories"
-    return "" if n >= draws else f"{n:.0f} of {draws} draws"
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(name=[Row(m, v).name for m, v in zip(table["method"], table["variant"], strict=True)])
+
+
+def whole(draws: pd.DataFrame) -> pd.DataFrame:
+    """The draws of `planned` that have all their categories: what curves are drawn from."""
+    return draws[draws["found"] == draws["needed"]]
 
 
 def summary(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -141,8 +109,7 @@ def summary(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     full = over_draws(planned(table, plan)).set_index(CELL).reindex(pd.MultiIndex.from_tuples(cells, names=CELL)).reset_index()
     full["n"] = full["n"].fillna(0).astype(int)
     full["note"] = [note(*x, len(plan.draws)) for x in full[["found", "needed", "n"]].itertuples(index=False)]
-    full.insert(0, "name", [Row(m, v).name for m, v in zip(full["method"], full["variant"], strict=True)])
-    return full
+    return _named(full)
 
 
 def cell(mean: float, std: float, n: int, note: str) -> str:

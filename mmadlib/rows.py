@@ -11,7 +11,7 @@ from mmadlib.plots import PALETTE
 
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
-GREYS = {"rgb": "#BBBBBB", "xyz": "#999999", "max": "#777777", "joint": "#333333"}
+GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
 COLOURS = PALETTE[:6]  # the last two of the palette, black and yellow, read as a baseline and not at all
 DASHES = ("", (4, 1.5), (1, 1), (5, 1, 1, 1))
 MARKERS = "osD^vPX"

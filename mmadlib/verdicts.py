@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mmadlib.few_shot import DRAW, interval
+from mmadlib.draws import DRAW, interval
+from mmadlib.few_shot import whole
 from mmadlib.rows import Row
 from mmadlib.tables import NOT_RUN, select
 
@@ -19,7 +20,7 @@ COLUMNS = ["shots", "method", "against", "difference", "low", "high", "n", "verd
 
 def paired(draws: pd.DataFrame, a: Row, b: Row, **where: object) -> pd.Series:
     """a - b of each draw that is complete for both; `draws` of few_shot.planned, `where` fixes shots, subset and metric."""
-    chosen = select(draws[draws["found"] == draws["needed"]], **where)
+    chosen = select(whole(draws), **where)
     ours, theirs = (select(chosen, method=r.method, variant=r.variant).set_index(DRAW)["value"] for r in (a, b))
     return (ours - theirs).dropna()
 

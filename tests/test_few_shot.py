@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from measured import DRAWS, plan, table
 
-from mmadlib import few_shot
+from mmadlib import draws, few_shot
 from mmadlib.errors import SettingsError
+from mmadlib.methods import METHODS
+from mmadlib.plan import read_sweep
 from mmadlib.rows import Row
 from mmadlib.tables import select
 
@@ -45,10 +47,10 @@ def test_a_wide_table_of_two_protocols_is_refused(whole):
 
 def test_categories_first_then_draws(whole):
     cell = one(few_shot.summary(whole, plan()))
-    draws = 0.7 + 0.05 + 0.02 * np.array([1, 2, 3]) + 0.004
-    assert cell["mean"] == pytest.approx(draws.mean()) and cell["std"] == pytest.approx(draws.std(ddof=1))
+    each = 0.7 + 0.05 + 0.02 * np.array([1, 2, 3]) + 0.004
+    assert cell["mean"] == pytest.approx(each.mean()) and cell["std"] == pytest.approx(each.std(ddof=1))
     assert (cell["n"], cell["note"], cell["name"]) == (3, "", "CFM")
-    assert cell["mean"] - cell["low"] == pytest.approx(4.302653 * draws.std(ddof=1) / np.sqrt(3))
+    assert cell["mean"] - cell["low"] == pytest.approx(4.302653 * each.std(ddof=1) / np.sqrt(3))
 
 
 def test_a_subset_that_one_category_cannot_have_is_complete_without_it(whole):
@@ -104,7 +106,7 @@ def test_wide_by_modality_and_metric_in_order(whole):
 
 def test_features_and_datasets_are_not_averaged_together(whole):
     with pytest.raises(SettingsError, match="mixes features descriptors, paper"):
-        few_shot.per_draw(pd.concat([whole, table(features="paper")]), ("free",))
+        draws.per_draw(pd.concat([whole, table(features="paper")]), ("free",))
     both = pd.concat([whole, table(dataset="mvtec3d", features="paper").assign(value=0.0)])
     assert few_shot.summary(both, plan()).equals(few_shot.summary(whole, plan()))
 
@@ -119,7 +121,25 @@ def test_a_part_of_the_plan():
             plan().only(**wrong)
 
 
+def test_the_plan_of_a_sweep_has_a_row_for_every_method():
+    sweep = {"dataset": "rendered", "categories": ["keyed"], "shots": [10, 0], "seeds": [[1, 0], [2, 1]],
+             "methods": {"nearest": {"rgb": {"bank": "rgb"}, "joint": {}}}}
+    found = few_shot.Plan.of(read_sweep(sweep))
+    assert (found.shots, found.draws, found.protocol) == (("10", "full"), ((1, 0), (2, 1)), "A")
+    assert [r.method for r in found.rows] == [m for m in METHODS if m != "nearest"] + ["nearest"] * 2
+    assert found.size == 4 * len(found.rows)
+    with pytest.raises(SettingsError, match="not comparable"):
+        few_shot.Plan.of(read_sweep(sweep | {"shots": [4, 10]}))
+
+
+def test_curves_are_drawn_from_whole_draws(whole):
+    part = whole[(whole["category"] == "keyed") | (whole["data_seed"] != 2)]
+    drawn = few_shot.whole(few_shot.planned(part, plan()))
+    assert set(drawn.loc[drawn["subset"] == "all", "data_seed"]) == {1, 3}
+    assert set(drawn["name"]) == {r.name for r in plan().rows}
+
+
 def test_interval_of_a_mean():
-    assert few_shot.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4841377, 2 + 2.4841377))
-    assert np.isnan(few_shot.interval([1.0])).all()
-    assert few_shot.interval([1.0, 1.0]) == (1.0, 1.0)
+    assert draws.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4841377, 2 + 2.4841377))
+    assert np.isnan(draws.interval([1.0])).all()
+    assert draws.interval([1.0, 1.0]) == (1.0, 1.0)
