@@ -2,7 +2,7 @@
 
 Source: greedy k-centre as in PatchCore (Roth et al., CVPR 2022, algorithm 1; amazon-science/patchcore-inspection
 src/patchcore/sampler.py) and M3DM (nomewang/M3DM feature_extractors/features.py). The two differ in where they start:
-give `reach` to start as they do.
+give `reach` to start as they do. Search by cosine as in CFR (Yuan-Honoka-Guo/CFR test_memory_bank.py).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
 CHUNK = 8192  # queries searched at once
+PRODUCTS = 2**25  # cosines held at once, 128 MiB
 
 
 def distances_to(x: torch.Tensor, row: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
@@ -20,11 +22,13 @@ def distances_to(x: torch.Tensor, row: torch.Tensor, squares: torch.Tensor) -> t
     return (squares - 2 * (x @ row) + row @ row).clamp_min(0).sqrt()
 
 
-def greedy_coreset(x: torch.Tensor, k: int, seed: int = 0, reach: torch.Tensor | None = None) -> np.ndarray:
+def greedy_coreset(x: torch.Tensor, k: int, seed: int = 0, reach: torch.Tensor | None = None,
+                   distinct: bool = False) -> np.ndarray:
     """k rows of x (n, C) that cover it: the row furthest from the rows chosen so far, again and again. int64 (k,), in order.
 
     reach  distances (n,) that the search starts from; default: the first row is drawn from `seed`. Infinite distances choose
-           row 0 first (M3DM); `mean_reach` and `norm_reach` are PatchCore's. k is clipped to n; rows are distinct.
+           row 0 first (M3DM); `mean_reach` and `norm_reach` are PatchCore's. k is clipped to n; no row is taken twice.
+    distinct  stop, with fewer than k rows, once every row left equals a chosen one (up to the round-off of products)
     """
     x = torch.as_tensor(x).float()
     x = x - x.mean(0)  # distances come from products: centred ones lose fewer digits
@@ -34,8 +38,10 @@ def greedy_coreset(x: torch.Tensor, k: int, seed: int = 0, reach: torch.Tensor |
         reach = distances_to(x, x[first], squares)
         reach[first] = torch.inf
     reach = torch.as_tensor(reach, device=x.device).float()
-    chosen = []
+    chosen, zero = [], 1e-3 * float(squares.max()) ** 0.5 if distinct else -torch.inf
     for _ in range(min(k, len(x))):
+        if chosen and reach.max() <= zero:
+            break
         chosen.append(int(reach.argmax()))
         reach = torch.minimum(reach, distances_to(x, x[chosen[-1]], squares))
         reach[chosen[-1]] = -1  # never again, not even among equal rows
@@ -64,6 +70,12 @@ def project(x: torch.Tensor, seed: int = 0, eps: float = 0.9) -> torch.Tensor:
         return x
     projection = SparseRandomProjection(eps=eps, random_state=seed, dense_output=True)
     return torch.from_numpy(projection.fit_transform(x.numpy()).astype(np.float32))
+
+
+def dense_projection(width: int, to: int = 128, seed: int = 0) -> torch.Tensor:
+    """Matrix (width, to) of an untrained linear layer without bias: PatchCore's projection before a search; CFR's, too."""
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.rand(width, to, generator=generator) - 1) / width**0.5
 
 
 class Bank:
@@ -97,3 +109,30 @@ class Bank:
         distance = torch.stack([(query - self.rows[column]).norm(dim=1) for column in index.T], dim=1)
         order = distance.argsort(dim=1, stable=True)
         return distance.gather(1, order), index.gather(1, order)
+
+
+class CosineBank:
+    """Rows (n, C) on any device, searched by cosine in chunks of bounded size. `rows` is the tensor to save."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows, self.unit = rows, F.normalize(rows, dim=1)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @torch.no_grad()
+    def nearest(self, query: torch.Tensor, k: int = 1, own: torch.Tensor | None = None,
+                owner: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines (m, k) and row indices (m, k) int64 of the k most similar rows of query (m, C), the best first.
+
+        own (m,), owner (n,)  labels: rows with the label of the query are no neighbours of it (cosine -inf)
+        k is clipped to the size of the bank; the cosine with a zero row or query is 0.
+        """
+        k, size, found = min(k, len(self)), max(1, PRODUCTS // len(self)), []
+        for start in range(0, max(1, len(query)), size):
+            with torch.autocast(query.device.type, enabled=False):
+                cosine = F.normalize(query[start:start + size].float(), dim=1) @ self.unit.T
+            if own is not None:
+                cosine[own[start:start + size, None] == owner] = -torch.inf
+            found.append(cosine.topk(k, dim=1))
+        return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

@@ -41,6 +41,21 @@ class Mapper(nn.Module):
         return self.after_input(linear_at(self.input, fmap, pixels))
 
 
+class GatedMapper(Mapper):
+    """x -> Linear(c_in, 2h) -> halves (gate, value) -> GELU(gate) * value -> Linear(h, c_out): (n, c_in) -> (n, c_out).
+
+    Source: CFR, Yuan-Honoka-Guo/CFR models/feature_transfer_nets.py.
+    """
+
+    def __init__(self, c_in: int, c_out: int, hidden: int) -> None:
+        super().__init__(c_in, c_out, hidden, "mlp2")
+        self.input = nn.Linear(c_in, 2 * hidden)
+
+    def after_input(self, x: torch.Tensor) -> torch.Tensor:
+        gate, value = x.chunk(2, dim=-1)
+        return self.output(F.gelu(gate) * value)
+
+
 def linear_at(layer: nn.Linear, fmap: FeatureMap, pixels: np.ndarray) -> torch.Tensor:
     """A linear layer at pixels of a map, (n, c_out), computed on its tokens: exact, and cheaper than on the pixels."""
     return blend(fmap.interp[pixels], fmap.tokens @ layer.weight.T) + layer.bias
