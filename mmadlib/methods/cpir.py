@@ -40,8 +40,8 @@ class Settings(TrainSettings):
     recon_net: str = "lb3m"  # lb3m | mlp | 2mlp | cycle: predict twice | none
     hidden: int = 0  # width of every hidden layer; 0: the mean of a module's input and output
     latent: int = 0  # width of the latent; 0: (C2 + C3) // 2
-    least_hidden: int = 0  # a mean below is raised to it: narrow features need more room than their own width
-    least_latent: int = 0  # likewise for the latent
+    least_hidden: int = 128  # a mean below is raised to it: narrow features need more room than their own width
+    least_latent: int = 64  # likewise for the latent
     act: str = "gelu"  # gelu | relu | tanh | none
     latent_act: str = "none"  # the same, on the latent
     beta: float = 1.0  # weight of the reconstruction loss; the paper does not print it
