@@ -73,9 +73,9 @@ def test_widths_can_be_set_and_narrow_ones_have_a_least_value():
         return [nets[name].input.out_features for name in ("E2", "D3")] + [nets["E3"].output.out_features]
 
     assert widths(hidden=12, latent=5) == [12, 12, 5]
-    assert widths(least_hidden=0, least_latent=0) == [10, 8, 9]
-    assert widths(least_hidden=9, least_latent=4) == [10, 9, 9]
-    assert widths() == [128, 128, 64]
+    assert widths(least_width=0) == [10, 8, 9]
+    assert widths(least_width=9) == [10, 9, 9]
+    assert widths() == [128, 128, 128]
 
 
 def test_either_task_alone_trains_all_four_modules_and_outputs_ignore_the_other_path():
@@ -292,7 +292,7 @@ def test_losses_are_weighted_and_the_loss_distance_can_be_euclidean():
     ({"map_distance": "no"}, "unknown map_distance"), ({"aggregate": "prod"}, "unknown aggregate"),
     ({"smooth": "no"}, "unknown smooth"), ({"image_norm": "no"}, "unknown image_norm"), ({"beta": -1.0}, "beta=-1.0"),
     ({"beta": float("nan")}, "beta=nan"), ({"agg_power": 0.0}, "agg_power=0.0"), ({"hidden": -1}, "hidden=-1"),
-    ({"latent": -1}, "latent=-1"), ({"least_hidden": -1}, "least_hidden=-1"), ({"steps": 0}, "steps=0")])
+    ({"latent": -1}, "latent=-1"), ({"least_width": -1}, "least_width=-1"), ({"steps": 0}, "steps=0")])
 def test_impossible_settings_are_refused_when_the_method_is_made(settings, message):
     with pytest.raises(SettingsError, match=message):
         CPIR(**settings)

@@ -34,14 +34,13 @@ DISTANCES = ("cosine", "euclid")
 
 @dataclass(frozen=True)
 class Settings(TrainSettings):
-    """Published: epochs 150, batch 2, pixels 0. hidden, latent and the two bounds give the published widths as they are."""
+    """Published: epochs 150, batch 2, pixels 0. hidden, latent and least_width leave the published widths as they are."""
 
     pred_net: str = "lb3m"  # lb3m | mlp | 2mlp | none
     recon_net: str = "lb3m"  # lb3m | mlp | 2mlp | cycle: predict twice | none
     hidden: int = 0  # width of every hidden layer; 0: the mean of a module's input and output
     latent: int = 0  # width of the latent; 0: (C2 + C3) // 2
-    least_hidden: int = 128  # a mean below is raised to it: narrow features need more room than their own width
-    least_latent: int = 64  # likewise for the latent
+    least_width: int = 128  # a mean below is raised to it: narrow features need more room than their own width
     act: str = "gelu"  # gelu | relu | tanh | none
     latent_act: str = "none"  # the same, on the latent
     beta: float = 1.0  # weight of the reconstruction loss; the paper does not print it
@@ -55,7 +54,7 @@ class Settings(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden", "latent", "least_hidden", "least_latent"):
+        for name in ("hidden", "latent", "least_width"):
             whole(f"setting {name}", getattr(self, name))
         for name, options in {"pred_net": PRED, "recon_net": RECON, "act": ACTIVATIONS, "latent_act": ACTIVATIONS,
                               "distance": DISTANCES, "map_distance": DISTANCES, "aggregate": AGGREGATES,
@@ -130,11 +129,11 @@ def relative_size(settings: Settings, c2: int, c3: int) -> float:
 
 def modules(s: Settings, c2: int, c3: int) -> dict[str, Module]:
     """The modules of all chains, in the order of the chains: models of the same shape start from the same numbers."""
-    width = {"2": c2, "3": c3, "m": s.latent or max(s.least_latent, (c2 + c3) // 2)}
+    width = {"2": c2, "3": c3, "m": s.latent or max(s.least_width, (c2 + c3) // 2)}
     built = {}
     for name in dict.fromkeys(name for chain in s.routes.values() for name in chain):
         a, b = (width[end] for end in ENDS[name])
-        built[name] = Module(a, b, s.hidden or max(s.least_hidden, (a + b) // 2), s.act,
+        built[name] = Module(a, b, s.hidden or max(s.least_width, (a + b) // 2), s.act,
                              s.latent_act if ENDS[name][1] == "m" else "none")
     return built
 
