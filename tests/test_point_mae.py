@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from recipe import recipe
 
 from mmadlib.errors import SettingsError, UnknownName, WeightsError
 from mmadlib.features import point_mae
@@ -18,17 +18,6 @@ DATA = Path(__file__).parent / "data"
 GOLDEN = np.load(DATA / "point_mae.npz")
 KEYS = json.loads((DATA / "point_mae_keys.json").read_text())  # official key, shape, used by the encoder
 ROWS, COLS = GOLDEN["rows"], GOLDEN["cols"]
-
-
-def recipe(key, shape, salt="point_mae/A"):
-    """The recorded weights: reproducible numbers from the key."""
-    u, last = np.random.default_rng(zlib.crc32(f"{salt}:{key}".encode())).random(shape), key.rsplit(".", 1)[-1]
-    if last == "num_batches_tracked":
-        return torch.tensor(0)
-    value = (0.5 + u if last == "running_var" else 0.2 * (2 * u - 1) if last == "running_mean"
-             else (2 * u - 1) * np.sqrt(3 / np.prod(shape[1:])) if len(shape) > 1
-             else 1 + 0.2 * (2 * u - 1) if last == "weight" else 0.1 * (2 * u - 1))
-    return torch.from_numpy(np.asarray(value, np.float32))
 
 
 @pytest.fixture(scope="module")
