@@ -15,10 +15,10 @@ export PYTHONHASHSEED := 0
 unexport MPLBACKEND  # notebooks draw inline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab reproduce test bench notebooks road clean
+.PHONY: help setup lab reproduce reproduce-full test bench notebooks road clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.installed  ## create .venv from requirements.lock and check what Open3D needs from the system
 	@cat $<
@@ -51,9 +51,18 @@ lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
-	@echo "== notebooks under Snakemake, $(JOBS) at a time; executed ones go to runs/"
+	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
+	@$(PY) -m mmadlib.compare --keep
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
 	@$(PY) -m mmadlib.results
+	@$(PY) -m mmadlib.compare
+
+reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
+	@$(PY) -m mmadlib.compare --keep
+	@$(PY) -m mmadlib.sweep --estimate workflow/plans/full.yaml
+	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/full.yaml
+	@$(PY) -m mmadlib.results
+	@$(PY) -m mmadlib.compare
 
 test: setup  ## style, unit and contract tests with coverage, notebooks against their stored outputs
 	@echo "== ruff"
@@ -72,12 +81,14 @@ bench: setup  ## speed and memory beside plain implementations
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place
 	OMP_NUM_THREADS=1 $(PY) workflow/store.py $(NOTEBOOKS)
 
-road: setup  ## real data: convert the stereo_pothole set and run CFM on it: make road ROAD_SRC=<its folder>
+road: setup  ## real data: convert the stereo_pothole set and run every method on it: make road ROAD_SRC=<its folder>
 	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \
 	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
 	$(PY) -m mmadlib.data.convert_road "$(ROAD_SRC)" data/road
+	@$(PY) -m mmadlib.compare --keep
 	OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
 	@$(PY) -m mmadlib.results
+	@$(PY) -m mmadlib.compare
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
 	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .coverage

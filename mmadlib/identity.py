@@ -11,8 +11,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 # no number depends on these; the renderer's pictures have a version of their own (mmadlib.data.rendered.VERSION)
-HOUSE = {"atomic", "convert_road", "cost", "errors", "identity", "paths", "plan", "plots", "progress", "record", "rendered",
-         "results", "run", "sweep", "tables"}
+HOUSE = {"atomic", "cells", "compare", "convert_road", "cost", "errors", "identity", "paths", "plan", "plots", "progress",
+         "record", "rendered", "results", "run", "sweep", "tables"}
 TABLES = {PACKAGE / "__init__.py", PACKAGE / "methods/__init__.py"}  # the version, the names of all methods
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -1,8 +1,8 @@
 """Run a grid: `python -m mmadlib.sweep FILE ... [--method M ...] [--category C ...] [--estimate]`.
 
-A FILE is a sweep or a plan (mmadlib.plan). Runs whose record has the same settings and was made by the same code are skipped,
-so an interrupted sweep goes on where it stopped; the features of a category are made once for all its runs. A run that
-fails is reported at the end and does not stop the others.
+A FILE is a sweep (mmadlib.cells) or a plan (mmadlib.plan). Runs whose record has the same settings and was made by the same
+code are skipped, so an interrupted sweep goes on where it stopped; the features of a category are made once for all its
+runs. A run that fails is reported at the end and does not stop the others.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from mmadlib import paths
+from mmadlib.cells import LIMITS, Cell, narrow, read_sweep
 from mmadlib.errors import DataError, MmadError
 from mmadlib.identity import run_identity
-from mmadlib.plan import LIMITS, Cell, narrow, read_plan, read_sweep
+from mmadlib.plan import read_plan
 from mmadlib.progress import bar
 from mmadlib.record import KEYS, Record, find, plain, read
 from mmadlib.results import read_runs

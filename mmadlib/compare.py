@@ -1,0 +1,90 @@
+"""Fresh numbers beside the committed ones: `python -m mmadlib.compare`, after `make reproduce`.
+
+On the machine and with the thread count of the committed run they are equal to the last digit. Elsewhere floating point adds
+up in another order; a difference above TOLERANCE means that something else is different.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mmadlib.errors import DataError, explain
+from mmadlib.paths import RESULTS, ROOT, RUNS, shown
+from mmadlib.record import COLUMNS, NUMBERS
+from mmadlib.results import read_results, read_table
+
+TOLERANCE = 0.02
+BEFORE = RUNS / "results_before.csv"  # for a copy of the repository without git: the table as it came
+TABLE = "results/results.csv"
+
+
+def keep(results: Path = RESULTS, before: Path = BEFORE) -> None:
+    """Set results.csv aside before it is written, once: a second `make reproduce` compares with the same numbers."""
+    if not before.is_file() and (results / "results.csv").is_file():
+        before.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results / "results.csv", before)
+
+
+def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFrame]:
+    """Where the committed table was found, and the table. Raises DataError when there is neither git nor a copy."""
+    git = subprocess.run(["git", "-C", str(root), "show", f"HEAD:{TABLE}"], capture_output=True, text=True, check=False)
+    if git.returncode == 0:
+        types = {c: NUMBERS.get(c, str) for c in COLUMNS}
+        return "HEAD", pd.read_csv(io.StringIO(git.stdout), dtype=types, keep_default_na=False)[COLUMNS]
+    if not before.is_file():
+        raise DataError(explain(shown(before), "is missing and this is no git checkout",
+                                "take results/results.csv from the download again and call `make reproduce`"))
+    return shown(before), read_table(before, COLUMNS)
+
+
+def differences(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
+    """Rows whose value changed, with columns value_old, value_new and difference, the largest first; the number of rows in
+    both tables; the number of old rows that are gone."""
+    both = old.merge(new, on=COLUMNS[:-1], suffixes=("_old", "_new"))
+    both = both.assign(difference=(both["value_new"] - both["value_old"]).abs())
+    changed = both[both["difference"] > 0].sort_values("difference", ascending=False, kind="stable")
+    return changed, len(both), len(old) - len(both)
+
+
+def report(old: pd.DataFrame, new: pd.DataFrame, where: str) -> int:
+    """Print how far `new` is from `old`; 0 when it stays within TOLERANCE, else 1."""
+    changed, compared, gone = differences(old, new)
+    print(f"{compared} numbers compared with {where}, {len(new) - compared} new, {gone} gone: "
+          f"{compared - len(changed)} equal, {len(changed)} changed")
+    if changed.empty:
+        return 0
+    print("\nlargest difference per metric:\n" + changed.groupby("metric")["difference"].max().to_string())
+    beyond = changed[changed["difference"] > TOLERANCE]
+    if beyond.empty:
+        print(f"\nall within {TOLERANCE}, as on another machine")
+        return 0
+    print(f"\n{len(beyond)} of them differ by more than {TOLERANCE}, more than another machine explains:\n"
+          f"{beyond.head(10).to_string(index=False)}", file=sys.stderr)
+    return 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 within TOLERANCE, 1 beyond, 2 when there is nothing to compare with."""
+    parser = argparse.ArgumentParser(prog="python -m mmadlib.compare", description="Compare results with the committed ones.")
+    parser.add_argument("--keep", action="store_true", help="set the table aside, compare nothing")
+    if parser.parse_args(argv).keep:
+        keep()
+        return 0
+    try:
+        where, old = committed()
+    except DataError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
+    return report(old, read_results(), where)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
