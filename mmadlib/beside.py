@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmadlib.draws import note, over_draws, per_draw
 from mmadlib.errors import SettingsError
-from mmadlib.few_shot import protocol_of
+from mmadlib.few_shot import PROTOCOLS, protocol_of
 from mmadlib.rows import Row
 from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
 
@@ -78,19 +78,21 @@ def _gap(row) -> str:
 
 
 def three(numbers: pd.DataFrame) -> pd.DataFrame:
-    """`compare` as text, one line per printed number: source, confidence, method, shots, metric and the three columns.
+    """`compare` as text, one line per printed number: source, confidence, what it is about and the three columns.
 
     Raises SettingsError when the shots mix protocols.
     """
     protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
-    lines = [[f"{r.paper}, {r.table}", r.confidence, r.method, r.shots, METRIC_NAMES[r.metric], f"{r.published:.3f}",
-              _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
-    return pd.DataFrame(lines, columns=["source", "confidence", "method", "shots", "metric", "published", "measured",
-                                        "difference", "draws"])
+    heading = ["source", "confidence", "dataset", "method", "shots", "metric", "published", "measured", "difference", "draws"]
+    lines = [[f"{r.paper}, {r.table}", r.confidence, r.dataset, r.method, r.shots, METRIC_NAMES[r.metric],
+              f"{r.published:.3f}", _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
+    return pd.DataFrame(lines, columns=heading)
 
 
 def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
-    """`compare` laid out as printed: a line "published" and a line "measured" per method, and "difference" where there is one.
+    """`compare` laid out as printed: a line "published" and a line "measured" per method, "difference" where there is one.
+
+    Where the printed numbers are not all equally sure, a line "confidence" says how sure each is.
 
     columns   category | metric | shots, the others fixed in `numbers`. Raises SettingsError when they are not, or shots mix.
     """
@@ -100,10 +102,11 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
     texts = numbers.assign(published=[f"{v:.3f}" for v in numbers["published"]], column=numbers[columns].replace(METRIC_NAMES),
                            measured=[_ours(r, std=False) for r in numbers.itertuples(index=False)],
                            difference=[_gap(r).split(" ")[0] for r in numbers.itertuples(index=False)])
-    order = [c for c in dict.fromkeys(texts["column"]) if c != "mean"] + ["mean"] * ("mean" in set(texts["column"]))
-    lines = {}
+    known = [*PROTOCOLS["A"], *PROTOCOLS["B"], "mean"] if columns == "shots" else ["mean"]
+    order = [c for c in texts["column"].unique() if c not in known] + [c for c in known if c in set(texts["column"])]
+    lines, mixed = {}, texts["confidence"].nunique() > 1
     for method, part in texts.groupby("method", sort=False):
-        for kind in ("published", "measured", "difference"):
+        for kind in (*(["published", "confidence"] if mixed else ["published"]), "measured", "difference"):
             line = part.set_index("column")[kind].reindex(order).fillna("")
             if kind != "difference" or line.any():
                 lines[method, kind] = line
@@ -112,4 +115,5 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
 
 def sources(numbers: pd.DataFrame) -> str:
     """Where the printed numbers stand and how sure the transcription is: "CPIR, Table 1 (primary)"."""
-    return "; ".join(dict.fromkeys(f"{r.paper}, {r.table} ({r.confidence})" for r in numbers.itertuples(index=False)))
+    groups = numbers.groupby(["paper", "table"], sort=False)["confidence"].unique()
+    return "; ".join(f"{paper}, {table} ({', '.join(sure)})" for (paper, table), sure in groups.items())

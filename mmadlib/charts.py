@@ -5,7 +5,7 @@ A method keeps its colour, dashes and marker in every figure; nearest-neighbour 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,12 +15,26 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmadlib.checks import one_of
 from mmadlib.draws import interval
 from mmadlib.plots import DEPTH
 
 Looks = Mapping[str, Mapping[str, Any]]
-BANDS = {"sd": "sd", "ci": lambda values: interval(values)}  # standard deviation, 95 % interval of the mean over draws
+FEWEST = 3  # draws below which no band is drawn: an interval from two values spans the whole axis
 CHANCE = "#999999"
+
+
+def _band(kind: str) -> Callable[[pd.Series], tuple[float, float]]:
+    """Mean ± standard deviation (sd) or the 95 % interval of the mean (ci), cut to fractions; none below FEWEST draws."""
+    one_of("band", kind, ("ci", "sd"))
+
+    def ends(values: pd.Series) -> tuple[float, float]:
+        if len(values) < FEWEST:
+            return float("nan"), float("nan")
+        low, high = (values.mean() - values.std(), values.mean() + values.std()) if kind == "sd" else interval(values)
+        return max(low, 0.0), min(high, 1.0)
+
+    return ends
 
 
 def present(data: pd.DataFrame, looks: Looks) -> list[str]:
@@ -39,7 +53,7 @@ def _lines(ax: Axes, data: pd.DataFrame, shots: Sequence[str], looks: Looks, ban
         sns.lineplot(
             data.assign(place=_place(data, shots)), x="place", y="value", hue="name", style="name", hue_order=names,
             style_order=names, palette={n: looks[n]["color"] for n in names}, dashes={n: looks[n]["dashes"] for n in names},
-            markers={n: looks[n]["marker"] for n in names}, errorbar=BANDS[band], err_kws={"alpha": 0.13, "linewidth": 0},
+            markers={n: looks[n]["marker"] for n in names}, errorbar=_band(band), err_kws={"alpha": 0.13, "linewidth": 0},
             markersize=5, markeredgewidth=0, linewidth=1.6, legend=False, ax=ax)
     ax.set(xticks=range(len(shots)), xticklabels=shots, xlim=(-0.2, len(shots) - 0.8), xlabel="normal training samples")
 
@@ -71,7 +85,7 @@ def curve(data: pd.DataFrame, shots: Sequence[str], looks: Looks, ylabel: str, b
     """One panel, the name of each line at its right end.
 
     data   columns name, shots, value, one row per draw (few_shot.planned, complete draws);   shots  the order of the axis
-    band   sd: mean ± standard deviation over draws | ci: 95 % interval of the mean
+    band   sd: mean ± standard deviation over draws | ci: 95 % interval of the mean; none below FEWEST draws
     """
     fig, ax = plt.subplots(figsize=(7.6, 4.2))
     _lines(ax, data, shots, looks, band)

@@ -30,9 +30,9 @@ def latex(text: str) -> str:
 
 
 def _grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
-    """Heading, lines, number of columns that name a line; floats with three decimals, "-" for none."""
+    """Heading, lines, number of columns that name a line, one at least; floats with three decimals, "-" for none."""
     names = [str(n or "") for n in table.index.names]
-    numbered = isinstance(table.index, pd.RangeIndex)
+    numbered = not any(names)  # an index without a name says nothing
     flat = table if numbered else table.reset_index(names=[f"{i}" for i in range(len(names))])
 
     def show(v: object) -> str:
@@ -41,7 +41,7 @@ def _grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
         return str(v)
 
     lines = [[show(v) for v in line] for line in flat.astype(object).itertuples(index=False, name=None)]
-    return ([] if numbered else names) + [str(c) for c in table.columns], lines, 0 if numbered else len(names)
+    return ([] if numbered else names) + [str(c) for c in table.columns], lines, 1 if numbered else len(names)
 
 
 def to_markdown(table: pd.DataFrame, caption: str) -> str:
@@ -55,11 +55,10 @@ def to_markdown(table: pd.DataFrame, caption: str) -> str:
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     """A table float with booktabs rules; needs \\usepackage{booktabs}."""
     heading, lines, labels = _grid(table)
-    left = max(labels, 1)
     rows = [" & ".join(map(latex, line)) + r" \\" for line in [heading, *lines]]
     return "\n".join([
         r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{{'l' * left}{'r' * (len(heading) - left)}}}", r"\toprule", rows[0], r"\midrule",
+        rf"\begin{{tabular}}{{{'l' * labels}{'r' * (len(heading) - labels)}}}", r"\toprule", rows[0], r"\midrule",
         *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
@@ -71,7 +70,7 @@ def export(table: pd.DataFrame, name: str, folder: str | Path, caption: str,
     """
     folder = resolve(folder)
     plain = table if numbers is None else numbers
-    texts = {".csv": plain.to_csv(index=not isinstance(plain.index, pd.RangeIndex), float_format="%.4f", lineterminator="\n"),
+    texts = {".csv": plain.to_csv(index=any(plain.index.names), float_format="%.4f", lineterminator="\n"),
              ".md": to_markdown(table, caption), ".tex": to_latex(table, caption, name)}
     written = []
     for suffix, content in texts.items():

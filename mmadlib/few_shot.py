@@ -90,7 +90,8 @@ def planned(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(name=[Row(m, v).name for m, v in zip(table["method"], table["variant"], strict=True)])
+    table.insert(0, "name", [Row(m, v).name for m, v in zip(table["method"], table["variant"], strict=True)])
+    return table
 
 
 def whole(draws: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def in_words(gaps: pd.DataFrame) -> list[str]:
     for shots, part in gaps.groupby("shots", sort=False):
         settled = {word: list(part.loc[part["verdict"] == word, "method"]) for word in ("ahead", "behind", "open", "one draw")}
         said = "; ".join(f"{word}: {', '.join(names)}" for word, names in settled.items() if names) or "nothing to compare"
-        lines.append(f"{shots} shots, against {part['against'].iloc[0]}: {said}")
+        lines.append(f"{'all samples' if shots == 'full' else f'{shots} shots'}, against {part['against'].iloc[0]}: {said}")
     return lines
 
 

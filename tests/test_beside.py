@@ -35,7 +35,7 @@ def test_mean_and_interval_of_the_difference(ours):
     assert row["measured"] == pytest.approx(draws.mean()) and row["n"] == 3
     assert row[["difference", "low", "high"]].tolist() == pytest.approx([-0.006, -0.006 - half, -0.006 + half])
     line = beside.three(beside.compare(ours, printed({("CFM", "mean", "4", "i_auroc"): 0.8}), ROWS, CATEGORIES)).iloc[0]
-    assert line.tolist() == ["P, Table 1", "primary", "CFM", "4", "I-AUROC", "0.800", "0.794 ± 0.020",
+    assert line.tolist() == ["P, Table 1", "primary", "mvtec3d", "CFM", "4", "I-AUROC", "0.800", "0.794 ± 0.020",
                              f"-0.006 [{-0.006 - half:+.3f}, {-0.006 + half:+.3f}]", 3]
 
 
@@ -97,6 +97,15 @@ def test_stacked_as_printed(ours):
     assert beside.sources(numbers) == "P, Table 1 (primary)"
     with pytest.raises(SettingsError, match="several printed numbers a cell"):
         beside.stacked(numbers, "metric")
+
+
+def test_mixed_confidence_stands_under_each_number(ours):
+    asked = printed({("CFM", "mean", k, "i_auroc"): 0.8 for k in ("1", "4")}).assign(confidence=["primary", "secondary"])
+    numbers = beside.compare(ours, asked, ROWS, CATEGORIES)
+    for order in (numbers, numbers[::-1]):
+        assert beside.stacked(order, "shots").loc[("CFM", "confidence")].to_dict() == {"1": "primary", "4": "secondary"}
+        assert list(beside.stacked(order, "shots").columns) == ["1", "4"]
+    assert beside.sources(numbers) == "P, Table 1 (primary, secondary)"
 
 
 class TestCpirTables:

@@ -14,6 +14,7 @@ from measured import plan, table
 
 from mmadlib import charts, few_shot, plots
 from mmadlib.draws import interval
+from mmadlib.errors import UnknownName
 
 SHOTS = ("1", "2", "4")
 LOOKS = {r.name: r.look for r in plan().rows}
@@ -54,6 +55,15 @@ def test_a_curve_is_the_mean_over_draws_with_its_band(draws, band):
     assert sorted(set(edge[edge[:, 0] == 0, 1].round(6)))[::len(ends) - 1] == pytest.approx(ends, abs=1e-6)
 
 
+def test_a_band_stays_among_fractions(draws):
+    wild = draws[draws["subset"] == "all"].assign(value=lambda t: t["data_seed"].map({1: 0.0, 2: 1.0, 3: 0.9}))
+    ax = charts.curve(wild, SHOTS, LOOKS, "y").axes[0]
+    ends = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in ax.collections])
+    assert (ends.min(), ends.max()) == (0, 1)
+    with pytest.raises(UnknownName, match="band"):
+        charts.curve(wild, SHOTS, LOOKS, "y", band="se")
+
+
 def test_the_order_of_shots_is_that_of_the_axis(draws):
     chosen = draws[draws["subset"] == "all"]
     back = charts.curve(chosen, SHOTS[::-1], LOOKS, "y")
@@ -72,8 +82,9 @@ def test_nothing_run_draws_empty_axes(draws):
     assert len(charts.curves(draws.iloc[:0], SHOTS, {"all": "all"}, LOOKS, "y").axes) == 3
 
 
-def test_one_draw_has_a_point_and_no_band(draws):
-    ax = charts.curve(draws[(draws["subset"] == "all") & (draws["data_seed"] == 1)], SHOTS, LOOKS, "y").axes[0]
+@pytest.mark.parametrize("seeds", [(1,), (1, 3)])
+def test_too_few_draws_have_points_and_no_band(draws, seeds):
+    ax = charts.curve(draws[(draws["subset"] == "all") & draws["data_seed"].isin(seeds)], SHOTS, LOOKS, "y").axes[0]
     bands = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in ax.collections if c.get_paths()] or [np.array([np.nan])])
     assert np.isnan(bands).all() or not ax.collections
     assert len(ax.lines) == 3

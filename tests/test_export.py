@@ -41,7 +41,7 @@ def test_markdown_escapes_its_bars(table):
 
 
 def test_tables_without_names_or_with_two_levels(table):
-    assert export.to_markdown(table.reset_index(drop=True), "c").splitlines()[2:4] == ["| 1 | I_x |", "| ---: | ---: |"]
+    assert export.to_markdown(table.reset_index(drop=True), "c").splitlines()[2:4] == ["| 1 | I_x |", "| --- | ---: |"]
     two = pd.DataFrame({"bagel": ["0.9"]}, index=pd.MultiIndex.from_tuples([("CFM", "published")], names=["method", ""]))
     assert export.to_markdown(two, "c").splitlines()[2:] == ["| method |  | bagel |", "| --- | --- | ---: |",
                                                             "| CFM | published | 0.9 |"]

@@ -14,7 +14,7 @@ def test_names():
     assert Row("cfm").name == "CFM" and Row("cfm", "published").name == "CFM [published]"
     assert [Row("nearest", v).name for v in ("rgb", "xyz")] == ["Nearest neighbour [RGB]", "Nearest neighbour [3D]"]
     assert Row("nearest", "other").name == "Nearest neighbour [other]"
-    with pytest.raises(UnknownName, match="'cfm'"):
+    with pytest.raises(UnknownName, match="unknown method 'cfn'"):
         Row("cfn")
 
 
