@@ -10,7 +10,7 @@ from mmadlib.data import Entry, Samples
 from mmadlib.features import FeatureSet, Truth
 from mmadlib.methods import Method, Scores
 from mmadlib.metrics import bootstrap_auroc, evaluate_maps, image_auroc
-from mmadlib.scoring import normalise
+from mmadlib.scoring import IMAGE_NORMS, normalise
 
 SUBSETS = ("rgb", "xyz", "both", "relation")  # modality that shows the defect; "all" comes first
 
@@ -19,13 +19,13 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
                image_norm: str = "none", reasons: dict[str, str] | None = None) -> dict[str, float]:
     """All metrics of a set of test samples, plus a 95 % bootstrap interval of the image AUROC.
 
-    image_norm="cfm" rescales each map per metric first, as CFM, CMDR-IAD and CFR do (scoring.normalise). Metrics without
-    a value on this set, e.g. AUROC without defects, are NaN; why is written into `reasons` {metric: text}.
+    image_norm rescales each map per metric first (scoring.IMAGE_NORMS), e.g. "cfm" as CFM, CMDR-IAD and CFR do. Metrics
+    without a value on this set, e.g. AUROC without defects, are NaN; why is written into `reasons` {metric: text}.
     """
     maps = [s.map for s in scores]
     pixel_maps = maps
-    if image_norm == "cfm":
-        maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in ("aupro", "p_auroc"))
+    if IMAGE_NORMS[image_norm]:
+        maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in IMAGE_NORMS[image_norm][:2])
     labels, images = np.array([t.label for t in truths]), np.array([s.image for s in scores])
     result = evaluate_maps(maps, [t.mask for t in truths], images, labels, foregrounds, pixel_maps, reasons)
     if 0 < labels.sum() < len(labels):

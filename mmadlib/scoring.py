@@ -18,6 +18,13 @@ BOX_CHAINS = {
 }
 SMOOTHINGS = ("none", "gauss4", "pil4", *BOX_CHAINS)
 NORMALISATIONS = ("aupro", "p_auroc", "image")
+# image_norm -> how a smoothed map is rescaled for AUPRO, for P-AUROC and for the image score; see `normalise`
+IMAGE_NORMS = {
+    "none": None,
+    "cfm": ("aupro", "p_auroc", "image"),  # CFM, CFR and CMDR-IAD
+    "figure": ("aupro", "aupro", "aupro"),  # the figure of CMDR-IAD; its "mean over valid" is read as mean over non-zero
+    "root": ("image", "image", "image"),  # the polyurethane experiment of CMDR-IAD
+}
 
 
 def _box_chain(amap: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:

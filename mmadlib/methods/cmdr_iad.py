@@ -5,7 +5,7 @@ gate stretches the product of the mapping errors, a confidence weight blends the
 are multiplied.
 
 Symbols: F2 (N, C2) RGB tokens, F3 (N, C3) 3D tokens of a grid, G: F2 -> F3, M: F3 -> F2; distance maps map_rgb = d(M(F3), F2),
-map_xyz = d(G(F2), F3), rec_rgb = d(Dec2D(F2), F2), rec_xyz = d(Dec3D(F3), F3); Psi the fused map.
+map_xyz = d(G(F2), F3), rec_rgb = d(Dec2D(F2), F2), rec_xyz = d(Dec3D(F3), F3). What becomes of them is in fusion.py.
 Facts: the paper's abstract; ECGAI-Research/CMDR-IAD networks/, train.py, inference.py, polyurethane_experiments/. What the
 single-modality variants do on colour-and-3D data is our reading of the figures there. The defaults train in seconds on
 descriptors; workflow/params/ holds the published settings.
@@ -13,110 +13,59 @@ descriptors; workflow/params/ holds the published settings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Named
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from mmadlib.checks import one_of, whole
 from mmadlib.errors import SettingsError
-from mmadlib.features.field import FeatureMap, Features
+from mmadlib.features.field import Features
 from mmadlib.methods.base import Scores
 from mmadlib.methods.decoders import Dec2D, Dec3D, Mapping
-from mmadlib.methods.distances import IMAGE_NORMS, cosine_loss, image_score, prediction_error
+from mmadlib.methods.distances import cosine_loss, prediction_error
+from mmadlib.methods.fusion import FusionSettings, finished
 from mmadlib.methods.token_grid import OnGrid, grid_size, on_grid, to_pixels
 from mmadlib.methods.trained import Trained
-from mmadlib.methods.training import Terms, TrainSettings
-from mmadlib.scoring import SMOOTHINGS, smooth
+from mmadlib.methods.training import Terms
 
 SIDES = {"both": ("rgb", "xyz"), "rgb": ("rgb",), "xyz": ("xyz",)}
+DECODERS = {"rgb": "Dec2D", "xyz": "Dec3D"}
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 HEADS = 8
 
 
 @dataclass(frozen=True)
-class Settings(TrainSettings):
-    """Published: epochs 50, grid 0, background keep. A step takes whole images, so `pixels` stays 0."""
+class Settings(FusionSettings):
+    """Published: epochs 50, grid 0, background keep, attention_window 128. A step takes whole images, so `pixels` stays 0."""
 
-    steps: int = 300
+    steps: int = 200
     batch: int = 1
     pixels: int = 0
     modality: str = "both"  # both | rgb (Dec2D alone) | xyz (Dec3D alone)
     grid: int = 56  # the networks work on the cells of a grid x grid raster; 0: on every pixel, as published
     background: str = "zero"  # what the decoders see where the mask is: zero | keep (its features, as published)
-    least: int = 64  # least width of a hidden layer; the published ones are above it
-    attention_window: int = 128  # tokens
+    least: int = 32  # least width of a hidden layer; the published ones are above it
+    attention_window: int = 32  # tokens, .57 of a row of the grid; published 128, the same share of 224
     dropout: float = 0.1
     dec3d: bool = True  # False: no 3D reconstruction, rec_rgb alone
     optimiser: str = "adam"  # adam | adamw (the polyurethane experiment)
     shared: bool = False  # one optimiser for all networks in place of four
-    gate: bool = True
-    alpha: float = 4.0  # W = alpha + beta * s / mean(s)
-    beta: float = 2.0
-    window: int = 7  # of the local deviation s, pixels
-    confidence: str = "on"  # weight exp(-B d) | off: plain mean | inverted: exp(+B d)
-    B: float = 0.3
-    rec_smooth: str = "box_cmdr_rec"  # of rec_rgb, before the fusion
-    smooth: str = "auto"  # of Psi: auto is box_cfm, and none with one modality
-    image_norm: str = "cfm"  # see mmadlib.scoring
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in {"grid": 0, "least": 1, "attention_window": 1, "window": 1}.items():
+        for name, least in {"grid": 0, "least": 1, "attention_window": 1}.items():
             whole(f"setting {name}", getattr(self, name), least)
-        for name, options in {"modality": SIDES, "background": ("zero", "keep"), "optimiser": OPTIMISERS,
-                              "confidence": ("on", "off", "inverted"), "rec_smooth": SMOOTHINGS,
-                              "smooth": ("auto", *SMOOTHINGS), "image_norm": IMAGE_NORMS}.items():
+        for name, options in {"modality": SIDES, "background": ("zero", "keep"), "optimiser": OPTIMISERS}.items():
             one_of(name, getattr(self, name), options)
-        for name, below in {"dropout": 1, "alpha": np.inf, "beta": np.inf, "B": np.inf}.items():
-            if not 0 <= getattr(self, name) < below:
-                raise SettingsError(f"setting {name}={getattr(self, name)}: must lie in [0, {below})")
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"setting dropout={self.dropout}: must lie in [0, 1)")
         if self.pixels:
             raise SettingsError(f"setting pixels={self.pixels}: the decoders need whole images; leave it 0")
-        if self.window % 2 == 0:
-            raise SettingsError(f"setting window={self.window}: an odd width is needed")
         if self.modality == "xyz" and not self.dec3d:
             raise SettingsError("modality='xyz' with dec3d=False leaves no network; change one of them")
-
-
-def local_deviation(J: np.ndarray, window: int = 7) -> np.ndarray:
-    """s (H, W): root of the zero-padded window mean of (J - mu)^2, mu the mean of J over the whole image."""
-    squares = torch.from_numpy((J - J.mean()) ** 2)[None]
-    return F.avg_pool2d(squares, window, 1, window // 2)[0].sqrt().numpy()
-
-
-def reliability(J: np.ndarray, alpha: float = 4.0, beta: float = 2.0, window: int = 7) -> np.ndarray:
-    """G = sigmoid(W J) with W = alpha + beta * s / mean(s), in [0.5, 1] for J >= 0."""
-    s = local_deviation(J, window)
-    W = alpha + beta * s / (s.mean() + 1e-8)
-    return 1 / (1 + np.exp(-W * J))
-
-
-def confident_mean(d2: np.ndarray, d3: np.ndarray, B: float = 0.3, confidence: str = "on") -> np.ndarray:
-    """(w2 d2 + w3 d3) / (w2 + w3) with w = exp(-B d): below the plain mean, as the larger error weighs less."""
-    rate = {"on": -B, "off": 0.0, "inverted": B}[confidence]
-    w2, w3 = np.exp(rate * d2), np.exp(rate * d3)
-    return (w2 * d2 + w3 * d3) / (w2 + w3 + 1e-8)
-
-
-def fuse(parts: Named[str, np.ndarray], seen: np.ndarray, s: Settings) -> np.ndarray:
-    """Psi (H, W) before its smoothing, from the distance maps; zero outside `seen`.
-
-    Without the mapping errors (one modality) it is the one reconstruction error, that of RGB smoothed.
-    """
-    rec = {name: parts[name] for name in ("rec_rgb", "rec_xyz") if name in parts}
-    if "rec_rgb" in rec:
-        rec["rec_rgb"] = smooth(rec["rec_rgb"], s.rec_smooth)
-    A_rec = confident_mean(*rec.values(), s.B, s.confidence) if len(rec) == 2 else next(iter(rec.values()))
-    if "map_rgb" not in parts:
-        return np.where(seen, A_rec, 0)
-    J = parts["map_rgb"] * parts["map_xyz"]
-    A_map = reliability(J, s.alpha, s.beta, s.window) * J if s.gate else J
-    return np.where(seen, A_map * A_rec, 0)
 
 
 class CMDRIAD(Trained):
@@ -186,26 +135,29 @@ class CMDRIAD(Trained):
         at, net, found = {side: t[valid] for side, t in tokens.items()}, self.networks, {}
         if len(at) == 2:
             found = {"map_rgb": (net["M"](at["xyz"]), at["rgb"]), "map_xyz": (net["G"](at["rgb"]), at["xyz"])}
-        for name, decoder, side in (("rec_rgb", "Dec2D", "rgb"), ("rec_xyz", "Dec3D", "xyz")):
-            if decoder in net and side in at:
-                found[name] = net[decoder](tokens[side])[valid], at[side]
+        for side, decoder in DECODERS.items():
+            if side in at and decoder in net:
+                found[f"rec_{side}"] = net[decoder](tokens[side])[valid], at[side]
         return found
 
     def terms(self, features: Sequence[Features], step: int) -> Terms:
         found = self.predictions([self.image(features, i) for i in self.images_of(step)])
         return {name: cosine_loss(*pair) for name, pair in found.items()}
 
+    def sides(self, features: Features) -> Sequence[str]:
+        """The modalities that judge a sample: those of the training, or the one it has if a decoder knows that one."""
+        left = [side for side in self.needs if side != features.missing and DECODERS[side] in self.networks]
+        return left if features.missing and left else self.needs
+
     @torch.no_grad()
     def score(self, features: Features) -> Scores:
         """Anomaly map, image score and the distance maps of one sample. Raises MissingModality where none is left."""
         self.check_fitted()
-        s, seen = self.settings, self.seen(features)
-        sample = self.on_grid(features, [side for side in self.needs if side != features.missing] or self.needs)
+        seen = self.seen(features)
+        sample = self.on_grid(features, self.sides(features))
         parts = {name: to_pixels(prediction_error(*pair).cpu(), sample.valid, self.grid, seen)
                  for name, pair in self.predictions([sample]).items()}
-        blur = {True: "box_cfm", False: "none"}["map_rgb" in parts] if s.smooth == "auto" else s.smooth
-        smoothed = smooth(fuse(parts, seen, s), blur)
-        return Scores(smoothed, image_score(smoothed, s.image_norm), parts)
+        return finished(parts, seen, self.settings)
 
     def state(self) -> dict[str, torch.Tensor]:
         return super().state() | {"grid": torch.tensor(self.grid)}

@@ -7,6 +7,7 @@ Map.py, Dec2d.py, Dec3d.py; the widths given there (C2 = 768, C3 = 1152) are the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ class Dec2D(nn.Module):
         self.projection = _squeeze(channels, inner, dropout)
         self.attn = Block(inner, heads, window, dropout)
         widths = (inner, *middle, inner)
-        self.conv_decoder = nn.Sequential(*(layer for a, b in zip(widths, widths[1:], strict=False) for layer in
+        self.conv_decoder = nn.Sequential(*(layer for a, b in pairwise(widths) for layer in
                                             (nn.ConvTranspose2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.GELU())))
         self.reconstruct = nn.Sequential(nn.Linear(inner, 2 * channels), nn.GELU(), nn.Dropout(dropout),
                                          nn.Linear(2 * channels, channels), nn.LayerNorm(channels))
@@ -115,7 +116,7 @@ class Dec3D(nn.Module):
         steps = -(-tokens // UPSAMPLING)
         self.projection = _squeeze(steps * UPSAMPLING, steps, dropout)
         widths = (channels, *middle, channels)
-        layers = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in
+        layers = [layer for a, b in pairwise(widths) for layer in
                   (nn.ConvTranspose1d(a, b, 4, stride=2, padding=1), nn.BatchNorm1d(b), nn.GELU())]
         self.decoder = nn.Sequential(*layers[:-2], nn.Tanh())
         narrow = max(1, channels // 8)

@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmadlib.checks import one_of
-from mmadlib.scoring import normalise
-
-IMAGE_NORMS = ("cfm", "none")
+from mmadlib.scoring import IMAGE_NORMS, normalise
 
 
 def cosine_loss(predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
@@ -26,6 +24,9 @@ def prediction_error(predicted: torch.Tensor, observed: torch.Tensor) -> torch.T
 
 
 def image_score(smoothed: np.ndarray, image_norm: str) -> float:
-    """max(A / sqrt(mean(A[A != 0]))) for "cfm", max(A) for "none"; 0 for an all-zero map."""
+    """Maximum of the map rescaled as scoring.IMAGE_NORMS says: of A / sqrt(mean(A[A != 0])) for "cfm", of A for "none".
+
+    0 for an all-zero map.
+    """
     one_of("image_norm", image_norm, IMAGE_NORMS)
-    return float((normalise(smoothed, "image") if image_norm == "cfm" else smoothed).max())
+    return float((normalise(smoothed, IMAGE_NORMS[image_norm][2]) if IMAGE_NORMS[image_norm] else smoothed).max())
