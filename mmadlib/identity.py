@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,10 +30,10 @@ def _digest(sources: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(map(_meaning, sources)).encode()).hexdigest()[:16]
 
 
-def _imported(file: Path) -> set[Path]:
-    """Modules of the package that a file imports, anywhere in it; the packages' tables of names are followed, too."""
+def _imported(source: str) -> set[Path]:
+    """Modules of the package that a source imports, anywhere in it, and the __init__ of their packages."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -42,16 +42,16 @@ def _imported(file: Path) -> set[Path]:
     return {f for stem in stems for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file()}
 
 
-def _follow(start: Iterable[Path]) -> list[Path]:
-    """The files and all that they import, without HOUSE, TABLES and the renderer."""
-    found, waiting = set(), set(start)
+def _follow(start: Iterable[Path]) -> set[Path]:
+    """The files and all that they import, without TABLES, the renderer and what only HOUSE needs."""
+    start = set(start)
+    found, waiting = set(), start - TABLES
     while waiting:
         file = waiting.pop()
-        if file.stem in HOUSE or file.parent.name == "render" or file in TABLES:
-            continue
         found.add(file)
-        waiting |= _imported(file) - found
-    return sorted(found)
+        waiting |= {f for f in _imported(file.read_text()) - found - TABLES
+                    if f.stem not in HOUSE and f.parent.name != "render"}
+    return found
 
 
 @cache
@@ -61,14 +61,18 @@ def run_identity(method: str, dataset: str) -> str:
     Read once per process, so that a long sweep names the code it started with. Other methods' modules do not count
     unless this one imports them.
     """
-    start = [PACKAGE / name for name in (f"methods/{method}.py", "evaluate.py", f"data/{dataset}.py")]
-    return _digest(file.read_text() for file in _follow(start))
+    start = [PACKAGE / f"methods/{method}.py", PACKAGE / "evaluate.py"]
+    start += [] if dataset in HOUSE else [PACKAGE / f"data/{dataset}.py"]
+    return _digest(file.read_text() for file in sorted(_follow(start)))
 
 
-def notebook_identity(notebook: Path, methods: Sequence[str] = ("*",)) -> str:
-    """Identity of an executed notebook: its code cells, and the library without HOUSE and methods not named."""
-    files = {f for f in PACKAGE.rglob("*.py") if f.parent.name not in ("methods", "render") and f.stem not in HOUSE}
-    for name in ("__init__", "base", *methods):
-        files |= set((PACKAGE / "methods").glob(f"{name}.py"))
+def notebook_identity(notebook: Path) -> str:
+    """Identity of an executed notebook: its code cells, what they import (of HOUSE only what they name themselves), and all
+    methods where one may run."""
     cells = [c["source"] for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
-    return _digest(["".join(c) for c in cells] + [f.read_text() for f in sorted(files)])
+    cells = ["".join(c) for c in cells]
+    start = {file for cell in cells for file in _imported(cell)}
+    files = _follow(start)
+    if start & TABLES - {PACKAGE / "__init__.py"} or PACKAGE / "evaluate.py" in files:
+        files |= _follow((PACKAGE / "methods").glob("*.py"))
+    return _digest(cells + [f.read_text() for f in sorted(files)])

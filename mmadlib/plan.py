@@ -1,7 +1,8 @@
 """Plans: which sweeps are run together, and the jobs that the scheduler makes of them.
 
 A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/,
-and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once` and `each` in it are for workflow/Snakefile.
+and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name notebooks, see
+workflow/Snakefile.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
     cells: dict[Path, Cell] = {}
     for entry in plan["sweeps"]:
         for cell in _entry(entry):
-            if cells.setdefault(cell.folder(), cell) != cell:
+            other = cells.setdefault(cell.folder(), cell)
+            if (other.expected(), other.twins) != (cell.expected(), cell.twins):
                 raise SettingsError(f"{entry['params']}: {cell} is another run in another sweep; rename its variant")
     return list(cells.values())
 

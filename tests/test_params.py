@@ -1,41 +1,53 @@
-"""Parameter files: every key exists in its notebook with the right type, settings exist in the method, none is left out."""
+"""Parameter files: sweeps and notebooks' parameters, each in the folder of its notebook, with settings that exist."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import yaml
 
+from mmadlib.cells import PARAMS, is_sweep, read_sweep
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
-from mmadlib.paths import NOTEBOOKS, WORKFLOW
-from mmadlib.plan import NAMED, PARAMS, read_plan
+from mmadlib.paths import NOTEBOOKS
 from mmadlib.run import check, declared_types, read_yaml
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
-IDS = [path.relative_to(PARAMS).as_posix() for path in FILES]
+SWEEPS = [path for path in FILES if is_sweep(path)]
+OTHERS = [path for path in FILES if path not in SWEEPS]
+
+
+def name(path):
+    return path.relative_to(PARAMS).as_posix()
 
 
 def test_parameter_files_lie_in_the_folder_of_their_notebook():
-    assert FILES and all(len(path.relative_to(PARAMS).parts) == 2 for path in FILES)
+    assert FILES and all((NOTEBOOKS / f"{path.parent.name}.ipynb").is_file() for path in FILES)
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_every_key_exists_in_the_notebook_with_its_type(path):
-    notebook = NOTEBOOKS / f"{path.parent.name}.ipynb"
-    params = read_yaml(path)
-    assert set(NAMED) <= set(params)
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_says_what_it_is_for(path):
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_every_sweep_can_be_read(path):
+    cells = read_sweep(path)
+    assert cells and all(c.device == "cuda" and c.root is None for c in cells if c.features == "paper")
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=name)
+def test_parameters_exist_in_the_notebook_and_settings_in_the_method(path):
+    notebook, params = NOTEBOOKS / f"{path.parent.name}.ipynb", read_yaml(path)
     assert set(check(params, declared_types(notebook), notebook)) == set(params)
-
-
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_settings_are_those_of_the_method_and_options_those_of_the_features(path):
-    params, method = read_yaml(path), METHODS[path.parent.name.partition("_")[2]]
+    method = METHODS[path.parent.name.partition("_")[2]]
     assert method(seed=0, **json.loads(params.get("settings") or "{}"))
     assert Options(**json.loads(params.get("options") or "{}"))
 
 
-def test_every_parameter_file_is_planned_somewhere():
-    plans = [WORKFLOW / "config.yaml", *(WORKFLOW / "plans").glob("*.yaml")]
-    assert {job.file for plan in plans for job in read_plan(yaml.safe_load(plan.read_text()))} == set(FILES)
+@pytest.mark.parametrize("dataset", ["rendered", "mvtec3d", "eyecandies"])
+def test_the_two_protocols_never_share_a_number_of_shots(dataset):
+    a, b = (read_sweep(f"{folder}/{dataset}.yaml") for folder in ("40_few_shot_5_10_50", "41_few_shot_1_2_4"))
+    assert {c.shots for c in a} == {5, 10, 50, None} and {c.shots for c in b} == {1, 2, 4}
+    assert {c.rule for c in a + b} == {"auto"}, "auto draws 1, 2 and 4 shots by the fixed rule, the others at random"
+    assert {c.method for c in a} == {c.method for c in b}
