@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmadlib.banks import Bank, greedy_coreset, mean_reach, norm_reach, project
+from mmadlib.banks import Bank, CosineBank, dense_projection, greedy_coreset, mean_reach, norm_reach, project
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "coreset.npz")
 
@@ -54,6 +54,19 @@ def test_equal_rows_are_chosen_once_and_k_is_clipped():
     assert sorted(greedy_coreset(same, 99)) == list(range(6))
 
 
+def test_distinct_search_stops_where_only_copies_are_left():
+    x = torch.randn(12, 20, generator=torch.Generator().manual_seed(0)).repeat(5, 1) + 3
+    chosen = greedy_coreset(x, 60, distinct=True)
+    assert sorted(chosen % 12) == list(range(12))
+    assert len(greedy_coreset(x, 60)) == 60
+    assert len(greedy_coreset(torch.ones(5, 2), 3, reach=torch.zeros(5), distinct=True)) == 1  # never an empty bank
+
+
+def test_distinct_search_changes_nothing_among_different_rows():
+    x = torch.randn(90, 6, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(greedy_coreset(x, 40, distinct=True), greedy_coreset(x, 40))
+
+
 def test_reach_is_not_changed_in_place():
     x = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
     reach = norm_reach(x)
@@ -70,6 +83,16 @@ def test_projection_follows_the_published_rule():
     ratio = torch.pdist(thin) / torch.pdist(x)
     assert 0.6 < ratio.min() and ratio.max() < 1.5
     assert project(x[:, :100]).shape == (260, 100)
+
+
+def test_dense_projection_nearly_keeps_ratios_of_distances():
+    x = torch.randn(60, 700, generator=torch.Generator().manual_seed(0))
+    thin = x @ dense_projection(700, 128, seed=1)
+    assert thin.shape == (60, 128) and torch.equal(dense_projection(9, 4, 1), dense_projection(9, 4, 1))
+    ratio = torch.pdist(thin) / torch.pdist(x)
+    assert ratio.std() / ratio.mean() < 0.12
+    assert not torch.equal(dense_projection(9, 4, 1), dense_projection(9, 4, 2))
+    assert dense_projection(100, 50).abs().max() <= 0.1  # uniform within 1 / sqrt(width), as an untrained layer's weights
 
 
 def test_bank_equals_brute_force():
@@ -101,3 +124,30 @@ def test_bank_clips_k_and_takes_no_queries():
 def test_an_empty_bank_is_refused():
     with pytest.raises(ValueError, match="rows"):
         Bank(torch.zeros(0, 4))
+
+
+def test_cosine_bank_equals_brute_force_in_chunks(monkeypatch):
+    monkeypatch.setattr("mmadlib.banks.PRODUCTS", 1000)
+    rows, query = torch.randn(70, 6), torch.randn(90, 6)
+    cosine, index = CosineBank(rows).nearest(query, 4)
+    true, order = torch.cosine_similarity(query[:, None].double(), rows[None].double(), dim=2).sort(dim=1, descending=True)
+    assert torch.allclose(cosine.double(), true[:, :4], atol=1e-6) and torch.equal(index, order[:, :4])
+
+
+def test_cosine_bank_leaves_out_the_rows_with_the_label_of_the_query():
+    rows, labels = torch.randn(20, 3), torch.arange(20) // 5
+    cosine, index = CosineBank(rows).nearest(rows, 3, labels, labels)
+    assert (labels[index] != labels[:, None]).all() and (cosine < 1 - 1e-6).all()
+
+
+def test_cosine_with_nothing_is_zero_and_no_queries_give_none():
+    bank = CosineBank(torch.tensor([[0.0, 0.0], [-1.0, 0.0]]))
+    assert bank.nearest(torch.tensor([[2.0, 0.0]]))[0].item() == 0
+    assert bank.nearest(torch.zeros(0, 2), k=9)[1].shape == (0, 2) and len(bank) == 2
+
+
+def test_cosine_bank_is_exact_under_mixed_precision():
+    rows = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = CosineBank(rows).nearest(rows[:9], 3)[0]
+    assert torch.equal(mixed, CosineBank(rows).nearest(rows[:9], 3)[0])
