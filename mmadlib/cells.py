@@ -6,7 +6,7 @@
     shots: [1, 4, 0]                       # 0: all training samples
     seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
     methods: {nearest: {rgb: {bank: rgb}, joint: {}}}    # method -> variant -> settings
-    options, reader, rule, root, device, test_limit, twins: as in evaluate.run_experiment; twins: default on rendered data
+    options, reader, rule, root, device, test_limit, twins: as in evaluate.run_experiment
 
 `options` inside a variant's settings go over the file's: papers differ in their backbones. Every other YAML file there holds
 parameters of its notebook, for mmadlib.run.
@@ -107,8 +107,7 @@ def _read(path: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _cells(content: dict[str, Any]) -> list[Cell]:
     _check(content)
-    common = {"twins": content["dataset"] == "rendered"}  # as a rule, or two sweeps would disagree on a run that they share
-    common |= {name: content[name] for name in COMMON if content.get(name) is not None}
+    common = {name: content[name] for name in COMMON if content.get(name) is not None}
     options, cells = common.pop("options", {}), []
     for method, variants in content["methods"].items():
         for variant, settings in variants.items():

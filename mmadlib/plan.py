@@ -18,17 +18,7 @@ from mmadlib.errors import SettingsError
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
     """All runs of a plan's `sweeps`, each once. Raises SettingsError."""
-    cells: dict[Path, Cell] = {}
-    for entry in plan["sweeps"]:
-        for cell in _entry(entry):
-            other = cells.setdefault(cell.folder(), cell)
-            if (other.expected(), other.twins) != (cell.expected(), cell.twins):
-                raise SettingsError(f"{entry['params']}: {cell} is another run in another sweep; rename its variant")
-    return list(cells.values())
-
-
-def _entry(entry: Mapping[str, Any]) -> list[Cell]:
-    return narrow(read_sweep(PARAMS / entry["params"]), **{name: value for name, value in entry.items() if name != "params"})
+    return list({cell.folder(): cell for job in reversed(read_jobs(plan)) for cell in job.cells}.values())
 
 
 @dataclass(frozen=True)
@@ -38,6 +28,7 @@ class Job:
     params: str  # the sweep, below workflow/params/
     cells: tuple[Cell, ...]
     limits: Mapping[str, Sequence]
+    after: tuple[str, ...] = ()  # marks of the earlier jobs that share a run with this one, which it then finds finished
 
     @property
     def mark(self) -> str:
@@ -58,15 +49,33 @@ class Job:
 
 
 def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
-    """The jobs of a plan. Raises SettingsError, also where two entries narrow one sweep to the same method and category."""
-    read_plan(plan)
+    """The jobs of a plan, in its order.
+
+    Raises SettingsError, also where two entries narrow one sweep to the same method and category, or give one run's keys
+    two meanings.
+    """
     jobs: dict[str, Job] = {}
+    first: dict[Path, tuple[Job, Cell]] = {}
     for entry in plan["sweeps"]:
+        limits = {name: value for name, value in entry.items() if name != "params"}
         parts: dict[tuple[str, str], list[Cell]] = {}
-        for cell in _entry(entry):
+        for cell in narrow(read_sweep(PARAMS / entry["params"]), **limits):
             parts.setdefault((cell.method, cell.category), []).append(cell)
         for cells in parts.values():
-            job = Job(entry["params"], tuple(cells), entry)
+            shared = {first[c.folder()][0].mark: None for c in cells if _seen(c, first, entry["params"])}
+            job = Job(entry["params"], tuple(cells), limits, tuple(shared))
             if jobs.setdefault(job.mark, job) is not job:
                 raise SettingsError(f"{job.mark} comes twice in the plan; list a sweep once")
+            for cell in cells:
+                first.setdefault(cell.folder(), (job, cell))
     return list(jobs.values())
+
+
+def _seen(cell: Cell, first: Mapping[Path, tuple[Job, Cell]], params: str) -> bool:
+    """Whether an earlier job has this run. Raises SettingsError when it has another one under the same keys."""
+    _, other = first.get(cell.folder(), (None, cell))
+    if other is cell:
+        return False
+    if other.expected() != cell.expected():
+        raise SettingsError(f"{params}: {cell} is another run in another sweep; rename its variant")
+    return True

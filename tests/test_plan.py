@@ -53,6 +53,18 @@ def test_a_sweep_listed_twice_is_refused():
         read_jobs({"sweeps": [entry, entry]})
 
 
+def test_a_job_waits_for_an_earlier_one_that_shares_a_run(tmp_path, monkeypatch):
+    sweep = {"dataset": "rendered", "categories": ["free"], "seeds": [0], "methods": {"cfm": {"v": {}}}}
+    for name, shots in (("a", [1, 2]), ("b", [2, 4]), ("c", [4, 5]), ("d", [6])):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(sweep | {"shots": shots, "twins": name == "a"}))
+    monkeypatch.setattr("mmadlib.plan.PARAMS", tmp_path)
+    plan = {"sweeps": [{"params": f"{name}.yaml"} for name in "abcd"]}
+    assert [job.after for job in read_jobs(plan)] == [(), ("a/cfm/free",), ("b/cfm/free",), ()]
+    cells = read_plan(plan)
+    assert sorted(c.shots for c in cells) == [1, 2, 4, 5, 6]
+    assert {c.shots for c in cells if c.twins} == {1, 2}, "the earlier sweep says how a shared run is made"
+
+
 def test_two_sweeps_that_mean_other_runs_by_the_same_keys_are_refused(tmp_path, monkeypatch):
     sweep = {"dataset": "rendered", "categories": ["free"], "shots": [1], "seeds": [0]}
     for name, steps in (("a", 1), ("b", 2)):
