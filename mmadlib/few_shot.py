@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mmadlib.cells import Cell
 from mmadlib.draws import CELL, DRAW, note, over_draws, per_draw
 from mmadlib.errors import SettingsError, unknown
 from mmadlib.methods import METHODS
-from mmadlib.plan import Cell
 from mmadlib.rows import Row
 from mmadlib.tables import OUR_METRICS, SUBSET_ORDER, select
 
@@ -50,7 +50,13 @@ class Plan:
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Plan:
-        """The plan of a sweep (plan.read_sweep). Methods that the sweep leaves out get a row all the same: not run."""
+        """The plan of a sweep (cells.read_sweep). Methods that the sweep leaves out get a row all the same: not run.
+
+        Raises SettingsError when no run is left, or when the shots mix protocols.
+        """
+        if not cells:
+            raise SettingsError("no runs to make a table of; does the sweep have these features?")
+
         def values(name: str) -> tuple:
             return tuple(dict.fromkeys(getattr(c, name) for c in cells))
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from measured import DRAWS, plan, table
 
-from mmadlib import draws, few_shot
+from mmadlib import few_shot
+from mmadlib.cells import read_sweep
 from mmadlib.errors import SettingsError
 from mmadlib.methods import METHODS
-from mmadlib.plan import read_sweep
 from mmadlib.rows import Row
 from mmadlib.tables import select
 
@@ -104,9 +104,7 @@ def test_wide_by_modality_and_metric_in_order(whole):
         few_shot.wide(cells, "shots", subset="all")
 
 
-def test_features_and_datasets_are_not_averaged_together(whole):
-    with pytest.raises(SettingsError, match="mixes features descriptors, paper"):
-        draws.per_draw(pd.concat([whole, table(features="paper")]), ("free",))
+def test_other_datasets_and_features_stay_out(whole):
     both = pd.concat([whole, table(dataset="mvtec3d", features="paper").assign(value=0.0)])
     assert few_shot.summary(both, plan()).equals(few_shot.summary(whole, plan()))
 
@@ -130,6 +128,8 @@ def test_the_plan_of_a_sweep_has_a_row_for_every_method():
     assert found.size == 4 * len(found.rows)
     with pytest.raises(SettingsError, match="not comparable"):
         few_shot.Plan.of(read_sweep(sweep | {"shots": [4, 10]}))
+    with pytest.raises(SettingsError, match="does the sweep have these features"):
+        few_shot.Plan.of([])
 
 
 def test_curves_are_drawn_from_whole_draws(whole):
@@ -137,9 +137,3 @@ def test_curves_are_drawn_from_whole_draws(whole):
     drawn = few_shot.whole(few_shot.planned(part, plan()))
     assert set(drawn.loc[drawn["subset"] == "all", "data_seed"]) == {1, 3}
     assert set(drawn["name"]) == {r.name for r in plan().rows}
-
-
-def test_interval_of_a_mean():
-    assert draws.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4841377, 2 + 2.4841377))
-    assert np.isnan(draws.interval([1.0])).all()
-    assert draws.interval([1.0, 1.0]) == (1.0, 1.0)
