@@ -1,17 +1,23 @@
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import layouts
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mmadlib.breakdown import breakdown, metrics_of
+from mmadlib.cost import peaks, reset_peaks
 from mmadlib.data import Entry, Samples, load
 from mmadlib.errors import OutputError, SettingsError, UnknownName
 from mmadlib.evaluate import run, run_experiment
 from mmadlib.features import Truth
+from mmadlib.identity import run_identity
 from mmadlib.methods import Scores
+from mmadlib.metrics import evaluate_maps
 from mmadlib.record import read
 from mmadlib.source import limit_test
 
@@ -48,6 +54,25 @@ def test_the_run_folder_is_complete(outcome):
 def test_a_detector_blind_to_a_modality_reads_one_half_against_twins(outcome):
     """The picture of a dent is its twin's picture, so RGB descriptors must score both alike."""
     assert outcome.record.metrics["xyz"]["i_auroc_twins"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_run_says_what_it_cost(outcome):
+    record, bank = outcome.record, outcome.method.banks["rgb"].rows
+    assert 0 < record.fit_s < record.wall_s and 0 < record.score_ms * len(outcome.scores) / 1000 < record.wall_s
+    assert record.model_mb >= bank.numel() * 4 / 2**20 and np.isnan(record.peak_gpu_mb)
+    assert record.provenance["code"] == run_identity("nearest", "rendered")
+
+
+def test_peaks_start_anew(tmp_path):
+    reset_peaks(torch.device("cpu"))
+    before = peaks(torch.device("cpu"))["peak_mb"]
+    assert before > 10
+    block = np.ones(2**25)  # 256 MiB
+    assert peaks(torch.device("cpu"))["peak_mb"] > before + 200
+    del block
+    reset_peaks(torch.device("cpu"))
+    if Path("/proc/self/clear_refs").exists():
+        assert peaks(torch.device("cpu"))["peak_mb"] < before + 150
 
 
 def test_same_seed_same_record(small, outcome, tmp_path):
@@ -166,6 +191,18 @@ def test_breakdown_separates_the_modalities():
     assert list(result) == ["all", "rgb", "xyz"]
     assert result["rgb"]["i_auroc"] == 1 and result["xyz"]["i_auroc"] == 0 and result["all"]["i_auroc"] == 0.5
     assert result["rgb"]["aupro_30_exact"] == pytest.approx(1) and result["xyz"]["aupro_30_exact"] < 0.5
+
+
+def test_equal_subsets_are_measured_once_and_kept_apart(monkeypatch):
+    scores, truths, foregrounds = toy()
+    truths = [replace(t, defect={"rgb": "stain", "xyz": "dent"}.get(t.modality, "good")) for t in truths]
+    once = [breakdown(scores, truths, foregrounds, by=by) for by in ("modality", "defect")]
+    known, calls = {}, []
+    monkeypatch.setattr("mmadlib.breakdown.evaluate_maps", lambda *a: (calls.append(1), evaluate_maps(*a))[1])
+    both = [breakdown(scores, truths, foregrounds, by=by, known=known) for by in ("modality", "defect")]
+    assert both == once and len(calls) == 3, "all, stain = rgb, dent = xyz"
+    both[0]["rgb"]["i_auroc_twins"] = 0.5
+    assert "i_auroc_twins" not in both[1]["stain"]
 
 
 def test_cfm_normalisation_changes_the_pixel_metrics_only():

@@ -10,7 +10,7 @@ import pytest
 
 from mmadlib import record as module
 from mmadlib.errors import DataError
-from mmadlib.record import COLUMNS, KEYS, PROVENANCE, Record, collect, environment, find, read, write
+from mmadlib.record import COLUMNS, KEYS, LATER, PROVENANCE, Record, collect, environment, find, read, write
 
 
 def make(**changes) -> Record:
@@ -97,6 +97,16 @@ def test_provenance_row_has_versions_and_no_host():
     assert row["draw"] == "000 007" and json.loads(row["settings"]) == {"steps": 400}
     assert row["torch"] and row["python"].startswith("3.") and row["finished"].endswith("+00:00")
     assert set(KEYS) <= set(row)
+
+
+def test_costs_are_kept_and_may_be_missing(tmp_path):
+    row = make(wall_s=2.0, fit_s=1.234, score_ms=3.456, model_mb=0.12345, provenance={"code": "abc"}).run_row()
+    assert (row["fit_s"], row["score_ms"], row["model_mb"], row["code"]) == (1.23, 3.46, 0.123, "abc")
+    assert math.isnan(row["peak_gpu_mb"])
+    path = write(make(fit_s=1.5), tmp_path)
+    older = {k: v for k, v in json.loads(path.read_text()).items() if k not in LATER}
+    path.write_text(json.dumps(older))
+    assert math.isnan(read(path).fit_s) and read(path).metrics == make().metrics | {"rgb": read(path).metrics["rgb"]}
 
 
 def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ import pytest
 from test_record import make
 
 from mmadlib.errors import DataError
-from mmadlib.record import COLUMNS, PROVENANCE, write
-from mmadlib.results import Update, main, read_results, read_table, update
+from mmadlib.record import COLUMNS, KEYS, LATER, PROVENANCE, write
+from mmadlib.results import Update, main, read_results, read_runs, read_table, update
 
 
 def store(base, **changes):
@@ -55,6 +55,21 @@ def test_new_numbers_bring_their_own_provenance(tmp_path):
     update(runs, results)
     sources = read_table(results / "runs.csv", PROVENANCE)
     assert sources["torch"].tolist() == ["3"] and sources["git"].tolist() == [""]
+
+
+def test_rows_from_before_the_costs_keep_empty_cells_until_they_are_measured(tmp_path):
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    store(runs), store(runs, category="plain")
+    update(runs, results)
+    older = read_runs(results).drop(columns=LATER)
+    older.to_csv(results / "runs.csv", index=False)
+    store(runs, fit_s=1.5, peak_gpu_mb=7.0, provenance={"code": "abc"})
+    assert update(runs, results).found == 2
+    keyed, plain = read_runs(results).to_dict("records")
+    assert (keyed["fit_s"], keyed["score_ms"], keyed["peak_gpu_mb"], keyed["code"]) == ("1.5", "", "7.0", "abc")
+    assert all(plain[column] == "" for column in LATER) and set(KEYS) < set(plain)
+    with pytest.raises(DataError):
+        read_table(results / "results.csv", PROVENANCE)
 
 
 def test_nothing_at_hand_leaves_the_tables_as_they_are(tmp_path):
