@@ -7,6 +7,7 @@ import pytest
 import torch
 from synthetic import shared_latent
 
+from mmadlib.cells import PARAMS, read_sweep
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features.field import FeatureMap
 from mmadlib.methods import METHODS
@@ -51,6 +52,14 @@ def test_every_row_of_the_tables_has_its_size_and_number_of_maps(name):
     assert (parameters(settings, 768, 1152), len(settings.used)) == COUNTS[name]
     scores = CPIR(steps=1, **VARIANTS[name]).fit(shared_latent(2), progress=False).score(shared_latent(2)[1])
     assert list(scores.parts) == settings.used and np.isfinite(scores.image)
+
+
+@pytest.mark.parametrize(("name", "default"), [("rendered", "default"), ("mvtec3d", "published")])
+def test_the_sweeps_of_the_ablation_have_these_rows(name, default):
+    cells = {cell.variant: cell for cell in read_sweep(PARAMS / f"30_ablation_cpir/{name}.yaml")}
+    for variant, settings in VARIANTS.items():
+        cell = cells[default if variant == "lb3m" else variant]
+        assert cell.expected().items() >= settings.items() and CPIR(**cell.settings).settings.used == Settings(**settings).used
 
 
 def test_modules_have_the_published_widths_and_sizes():
