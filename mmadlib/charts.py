@@ -5,7 +5,7 @@ A method keeps its colour, dashes and marker in every figure; nearest-neighbour 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -47,13 +47,16 @@ def _place(data: pd.DataFrame, shots: Sequence[str]) -> pd.Series:
     return data["shots"].map({k: i for i, k in enumerate(shots)})
 
 
-def _lines(ax: Axes, data: pd.DataFrame, shots: Sequence[str], looks: Looks, band: str) -> None:
-    names = present(data, looks)
-    if names:
+def _lines(ax: Axes, data: pd.DataFrame, shots: Sequence[str], looks: Looks, band: str, bare: Container[str] = ()) -> None:
+    for ends, names in ((_band(band), [n for n in present(data, looks) if n not in bare]),
+                        (None, [n for n in present(data, looks) if n in bare])):
+        if not names:
+            continue
+        some = data[data["name"].isin(names)]
         sns.lineplot(
-            data.assign(place=_place(data, shots)), x="place", y="value", hue="name", style="name", hue_order=names,
+            some.assign(place=_place(some, shots)), x="place", y="value", hue="name", style="name", hue_order=names,
             style_order=names, palette={n: looks[n]["color"] for n in names}, dashes={n: looks[n]["dashes"] for n in names},
-            markers={n: looks[n]["marker"] for n in names}, errorbar=_band(band), err_kws={"alpha": 0.13, "linewidth": 0},
+            markers={n: looks[n]["marker"] for n in names}, errorbar=ends, err_kws={"alpha": 0.13, "linewidth": 0},
             markersize=5, markeredgewidth=0, linewidth=1.6, legend=False, ax=ax)
     ax.set(xticks=range(len(shots)), xticklabels=shots, xlim=(-0.2, len(shots) - 0.8), xlabel="normal training samples")
 
@@ -103,15 +106,15 @@ def curve(data: pd.DataFrame, shots: Sequence[str], looks: Looks, ylabel: str, b
 
 
 def curves(data: pd.DataFrame, shots: Sequence[str], panels: Mapping[str, str], looks: Looks, ylabel: str,
-           band: str = "ci", by: str = "subset", columns: int = 3, share: bool = True) -> Figure:
+           band: str = "ci", by: str = "subset", columns: int = 3, share: bool = True, bare: Container[str] = ()) -> Figure:
     """Small multiples of `curve`: a panel for each value {value: title} of the column `by`, one legend in the last place.
 
-    share   one scale for all panels: for values that mean the same
+    share   one scale for all panels: for values that mean the same;   bare  names that are drawn without a band
     """
     rows = -(-(len(panels) + 1) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.7 * rows), squeeze=False, sharey=share)
     for ax, (value, title) in zip(axes.flat, panels.items(), strict=False):
-        _lines(ax, data[data[by] == value], shots, looks, band)
+        _lines(ax, data[data[by] == value], shots, looks, band, bare)
         ax.set(title=title, ylabel=ylabel)
     for ax in axes.flat[len(panels):]:
         ax.set_axis_off()

@@ -77,6 +77,15 @@ def test_panels_share_one_legend_and_one_scale(draws):
     assert [t.get_text() for t in fig.axes[2].get_legend().get_texts()] == list(LOOKS)
 
 
+def test_bare_names_have_a_line_and_no_band(draws):
+    def bands(bare):
+        ax = charts.curves(draws, SHOTS, {"all": "all"}, LOOKS, "y", bare=bare).axes[0]
+        assert len(ax.lines) == len(LOOKS)
+        return {mpl.colors.to_hex(c.get_facecolor()[0][:3]).upper() for c in ax.collections}
+
+    assert bands(()) - bands(("CFM",)) == {LOOKS["CFM"]["color"].upper()}
+
+
 def test_nothing_run_draws_empty_axes(draws):
     assert charts.curve(draws.iloc[:0], SHOTS, LOOKS, "y").axes[0].lines[:] == []
     assert len(charts.curves(draws.iloc[:0], SHOTS, {"all": "all"}, LOOKS, "y").axes) == 3
