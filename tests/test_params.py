@@ -40,8 +40,9 @@ def test_every_sweep_can_be_read(path):
 def test_parameters_exist_in_the_notebook_and_settings_in_the_method(path):
     notebook, params = NOTEBOOKS / f"{path.parent.name}.ipynb", read_yaml(path)
     assert set(check(params, declared_types(notebook), notebook)) == set(params)
-    method = METHODS[path.parent.name.partition("_")[2]]
-    assert method(seed=0, **json.loads(params.get("settings") or "{}"))
+    name = path.parent.name.partition("_")[2]
+    if name in METHODS:  # a notebook of several methods has no settings of one
+        assert METHODS[name](seed=0, **json.loads(params.get("settings") or "{}"))
     assert Options(**json.loads(params.get("options") or "{}"))
 
 
