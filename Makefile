@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 LIBRARIES := libusb-1.0.so.0 libEGL.so.1 libGL.so.1 libX11.so.6 libgomp.so.1
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 # strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
-STRICT := $(wildcard notebooks/02_*.ipynb notebooks/90_*.ipynb notebooks/91_*.ipynb)
+STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_*.ipynb 90_*.ipynb 91_*.ipynb))
 LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
 NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
