@@ -10,7 +10,7 @@ from synthetic import pixel_features, shared_latent
 
 from mmadlib.banks import CosineBank
 from mmadlib.data.splits import draw as draw_shots
-from mmadlib.errors import MissingModality, SettingsError, UnknownName
+from mmadlib.errors import MissingModality, SettingsError, TrainingError, UnknownName
 from mmadlib.methods import METHODS
 from mmadlib.methods.cfr import cyclic_losses
 from mmadlib.methods.distances import cosine_loss
@@ -468,6 +468,17 @@ def test_banks_may_come_from_another_backbone_mode():
     torch.testing.assert_close(mixed.memory["rgb"].trusted.rows, plain.memory["rgb"].trusted.rows)  # RGB knows no mode
     with pytest.raises(SettingsError, match="bank_features has 1 samples, features 2"):
         CFR(**SHORT).fit(train, progress=False, bank_features=other[:1])
+
+
+@pytest.mark.parametrize(("settings", "term"), [({"retriever_lr": 1e30}, "retrieval"), ({"lr": 1e30}, "RGB to 3D")])
+def test_a_loss_that_is_not_finite_stops_either_stage_and_names_its_term(settings, term):
+    with pytest.raises(TrainingError, match=f"cfr: the {term} loss became nan"):
+        fitted(**settings)
+
+
+def test_every_stage_trains_in_mixed_precision():
+    full, mixed = (fitted(mixed_precision=m).retrieval_losses["rgb"] for m in (False, True))
+    assert full != mixed and mixed[0]["retrieval"] == pytest.approx(full[0]["retrieval"], rel=0.05)
 
 
 def test_published_stages_count_epochs():

@@ -33,6 +33,14 @@ def test_smoothing_keeps_zeros_and_the_input(name):
     assert (smooth(np.zeros((20, 30)), name) == 0).all()
 
 
+@pytest.mark.parametrize("name", BOX_CHAINS)
+def test_box_chains_keep_constants_inside_and_lose_them_at_the_border(name):
+    support = sum(w // 2 for w in BOX_CHAINS[name])
+    blurred = smooth(np.ones((60, 60)), name)
+    np.testing.assert_allclose(blurred[support:-support, support:-support], 1, atol=1e-5)
+    assert blurred[0, 0] < 0.5 and (name != "box_cfr" or blurred[0, 0] == pytest.approx(0.36))
+
+
 def test_eight_bit_blur_has_few_grey_levels():
     amap = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     assert len(np.unique(smooth(amap, "pil4"))) < 256
