@@ -9,6 +9,7 @@ import pytest
 from mmadlib.cells import PARAMS, is_sweep, read_sweep
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
+from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS
 from mmadlib.run import check, declared_types, read_yaml
 
@@ -44,6 +45,27 @@ def test_parameters_exist_in_the_notebook_and_settings_in_the_method(path):
     if name in METHODS:  # a notebook of several methods has no settings of one
         assert METHODS[name](seed=0, **json.loads(params.get("settings") or "{}"))
     assert Options(**json.loads(params.get("options") or "{}"))
+
+
+@pytest.mark.parametrize("path", sorted(PARAMS.glob("2*/*_published.yaml")), ids=name)
+def test_published_rows_of_the_grids_are_the_published_settings(path):
+    given, method = read_yaml(path), path.parent.name.partition("_")[2]
+    said = {key: json.loads(given.get(key, "{}")) for key in ("settings", "options", "reader")}
+    for folder in ("40_few_shot_5_10_50", "41_few_shot_1_2_4"):
+        grid = read_sweep(f"{folder}/{given['dataset']}.yaml")
+        cell = next(c for c in grid if (c.method, c.variant) == (method, "published"))
+        assert METHODS[method](**cell.settings).settings == METHODS[method](**said["settings"]).settings
+        assert (cell.options, cell.reader, cell.features) == (said["options"], said["reader"], given["features"])
+
+
+@pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
+@pytest.mark.parametrize("folder", ["40_few_shot_5_10_50", "41_few_shot_1_2_4"])
+def test_the_full_grids_have_every_method_category_and_seed(folder, dataset):
+    cells = read_sweep(f"{folder}/{dataset}.yaml")
+    rows = {(c.method, c.variant) for c in cells}
+    assert rows == {(m, "published") for m in METHODS if m != "nearest"} | {("nearest", bank) for bank in BANKS}
+    assert {c.seed for c in cells} == set(range(5)) and len({c.category for c in cells}) == 10
+    assert len(cells) == len(rows) * 5 * 10 * len({c.shots for c in cells})
 
 
 @pytest.mark.parametrize("dataset", ["rendered", "mvtec3d", "eyecandies"])
