@@ -10,6 +10,7 @@ from mmadlib.errors import SettingsError
 from mmadlib.methods import METHODS
 from mmadlib.paths import NOTEBOOKS, WORKFLOW
 from mmadlib.plan import read_jobs, read_plan
+from mmadlib.run import check, declared_types
 
 PLANS = sorted([WORKFLOW / "config.yaml", *(WORKFLOW / "plans").glob("*.yaml")], key=str)
 RENDERED = "41_few_shot_1_2_4/rendered.yaml"
@@ -24,8 +25,10 @@ def test_every_plan_can_be_read(path):
     plan = load(path)
     jobs = read_jobs(plan)
     assert jobs and sum(len(j.cells) for j in jobs) >= len(read_plan(plan)) > 0
-    named = [name for part in ("once", "each", "after") for name in plan[part]]
-    assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in named)
+    for name, given in (plan["once"] | plan["after"]).items():
+        notebook = NOTEBOOKS / f"{name}.ipynb"
+        assert check(given, declared_types(notebook), notebook) == given
+    assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in plan["each"])
 
 
 def test_make_reproduce_runs_every_method_on_every_category():

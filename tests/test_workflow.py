@@ -14,6 +14,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mmadlib.paths import NOTEBOOKS, ROOT, WORKFLOW
+from mmadlib.plan import read_jobs
 
 PARAMETERS = ('runs_dir: str = "runs"\nresults_dir: str = "runs/smoke/results"\ncategory: str = "plain"\n'
               'data_seed: int = 0\nfigures_dir: str = "runs/smoke"\ntables_dir: str = "runs/smoke"')
@@ -94,7 +95,9 @@ def test_the_plan_of_make_reproduce_parses():
 
 @pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
 def test_the_grids_on_foreign_data_dry_run(tmp_path, dataset):
-    text = snakemake(ROOT, "-n", "--nolock", "--forceall", "--quiet", "host", "--configfile", f"workflow/plans/{dataset}.yaml",
-                     "--config", f"root={tmp_path}")
-    found = jobs(text)
-    assert found["sweep"] >= 2 * 10 * 5 and "render" not in found, "two protocols x ten classes x five methods"
+    plan = WORKFLOW / f"plans/{dataset}.yaml"
+    text = snakemake(ROOT, "-n", "-p", "--nolock", "--forceall", "--quiet", "host", "--configfile", str(plan),
+                     "--config", f"root={tmp_path}", "device=cpu")
+    found, planned = jobs(text), read_jobs(yaml.safe_load(plan.read_text()))
+    assert found["sweep"] == len(planned) >= 2 * 10 * 5 and "render" not in found, "two protocols x ten classes x five methods"
+    assert text.count(f"--root {tmp_path} --device cpu") == len(planned)
