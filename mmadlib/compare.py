@@ -1,4 +1,4 @@
-"""Fresh numbers beside the committed ones: `python -m mmadlib.compare`, after `make reproduce`.
+"""The numbers of the runs at hand beside the committed ones: `python -m mmadlib.compare`, after `make reproduce`.
 
 On the machine and with the thread count of the committed run they are equal to the last digit. Elsewhere floating point adds
 up in another order; a difference above TOLERANCE means that something else is different.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ import pandas as pd
 
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import RESULTS, ROOT, RUNS, shown
-from mmadlib.record import COLUMNS, NUMBERS
-from mmadlib.results import read_results, read_table
+from mmadlib.record import COLUMNS, KEYS, NUMBERS, collect, git
+from mmadlib.results import read_table
 
 TOLERANCE = 0.02
 BEFORE = RUNS / "results_before.csv"  # for a copy of the repository without git: the table as it came
@@ -35,10 +34,9 @@ def keep(results: Path = RESULTS, before: Path = BEFORE) -> None:
 
 def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFrame]:
     """Where the committed table was found, and the table. Raises DataError when there is neither git nor a copy."""
-    git = subprocess.run(["git", "-C", str(root), "show", f"HEAD:{TABLE}"], capture_output=True, text=True, check=False)
-    if git.returncode == 0:
+    if (text := git("show", f"HEAD:{TABLE}", root=root)) is not None:
         types = {c: NUMBERS.get(c, str) for c in COLUMNS}
-        return "HEAD", pd.read_csv(io.StringIO(git.stdout), dtype=types, keep_default_na=False)[COLUMNS]
+        return "HEAD", pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False)[COLUMNS]
     if not before.is_file():
         raise DataError(explain(shown(before), "is missing and this is no git checkout",
                                 "take results/results.csv from the download again and call `make reproduce`"))
@@ -47,7 +45,8 @@ def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFra
 
 def differences(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
     """Rows whose value changed, with columns value_old, value_new and difference, the largest first; the number of rows in
-    both tables; the number of old rows that are gone."""
+    both tables; the number of old rows of the runs in `new` that are gone. Old rows of other runs do not count."""
+    old = old.merge(new[KEYS].drop_duplicates(), on=KEYS)
     both = old.merge(new, on=COLUMNS[:-1], suffixes=("_old", "_new"))
     both = both.assign(difference=(both["value_new"] - both["value_old"]).abs())
     changed = both[both["difference"] > 0].sort_values("difference", ascending=False, kind="stable")
@@ -57,8 +56,8 @@ def differences(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, int
 def report(old: pd.DataFrame, new: pd.DataFrame, where: str) -> int:
     """Print how far `new` is from `old`; 0 when it stays within TOLERANCE, else 1."""
     changed, compared, gone = differences(old, new)
-    print(f"{compared} numbers compared with {where}, {len(new) - compared} new, {gone} gone: "
-          f"{compared - len(changed)} equal, {len(changed)} changed")
+    print(f"{len(new[KEYS].drop_duplicates())} runs at hand: {compared} numbers compared with {where}, "
+          f"{compared - len(changed)} equal, {len(changed)} changed; {len(new) - compared} new, {gone} gone")
     if changed.empty:
         return 0
     print("\nlargest difference per metric:\n" + changed.groupby("metric")["difference"].max().to_string())
@@ -79,11 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep()
         return 0
     try:
-        where, old = committed()
+        (where, old), new = committed(), collect()
     except DataError as err:
         print(f"error: {err}", file=sys.stderr)
         return 2
-    return report(old, read_results(), where)
+    return report(old, new, where)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,21 @@ NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all 
 RUN_FOLDERS = "*/data*/*/*/*/*/shots*/seed*/metrics.json"  # paths.run_dir; a base inside a base does not match
 
 
+def git(*words: str, root: Path | None = None) -> str | None:
+    """What a git command prints in the repository or `root`; None when it fails, as outside a checkout, or there is no git."""
+    try:
+        done = subprocess.run(["git", "-C", str(root or ROOT), *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout
+
+
 def environment() -> dict[str, str | None]:
     """Versions, time and git revision ("+" after it: with local changes; None outside a checkout); no host, no user."""
-    git = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"],
-                         capture_output=True, text=True, check=False)
+    revision = git("describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+") or ""
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "torch")}
     return {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version(), **versions,
-            "mmadlib": __version__, "git": git.stdout.strip() or None}
+            "mmadlib": __version__, "git": revision.strip() or None}
 
 
 @dataclass(frozen=True)

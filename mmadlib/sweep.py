@@ -46,7 +46,9 @@ class Estimate(NamedTuple):
     assumed: list[str]
 
     def __str__(self) -> str:
-        cores, missing = os.cpu_count() or 1, self.cells - self.finished
+        # the cores that this process may use: a container may have fewer than the machine
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        missing = self.cells - self.finished
         guess = f"; {ASSUMED:.0f} s a run assumed for {', '.join(self.assumed)}" if self.assumed else ""
         return (f"{self.cells} runs, {self.finished} finished, {missing} to do: {self.seconds / 3600:.2f} hours on one core, "
                 f"{self.seconds / 3600 / cores:.2f} on {cores}{guess}")
@@ -156,6 +158,7 @@ def read_cells(files: Sequence[str | Path]) -> list[Cell]:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of the command line; what narrows a sweep has the names of cells.LIMITS."""
     parser = argparse.ArgumentParser(prog="python -m mmadlib.sweep", description="Run a grid of experiments; resumes.")
     parser.add_argument("files", metavar="FILE", nargs="+", help="a sweep below workflow/params/, or a plan")
     for name, kind in {"method": str, "category": str, "shots": int, "data-seed": int}.items():

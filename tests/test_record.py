@@ -113,3 +113,8 @@ def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert environment()["git"] is None
+
+
+def test_without_the_program_git_the_revision_is_null(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment()["git"] is None
