@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from mmadlib.checks import one_of
 from mmadlib.draws import interval
@@ -71,16 +72,9 @@ def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
     wanted = np.asarray(wanted, float)
     order = np.argsort(wanted, kind="stable")
     steps = np.arange(len(wanted)) * gap
-    free = wanted[order] - steps
-    # least squares under an order: pool neighbours until none overlaps (isotonic regression)
-    blocks: list[list[float]] = []
-    for value in free:
-        blocks.append([value, 1])
-        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
-            (a, m), (b, n) = blocks[-2:]
-            blocks[-2:] = [[(a * m + b * n) / (m + n), m + n]]
     placed = np.empty(len(wanted))
-    placed[order] = np.repeat([b[0] for b in blocks], [int(b[1]) for b in blocks]) + steps if blocks else []
+    # least squares under an order
+    placed[order] = isotonic_regression(wanted[order] - steps).x + steps if len(wanted) else []
     return placed
 
 
