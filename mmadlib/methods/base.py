@@ -52,6 +52,7 @@ class Standardiser:
         self.std: dict[str, torch.Tensor] = {}
 
     def fit(self, features: Sequence[Features]) -> Standardiser:
+        """Mean and deviation (C,) of each side over the foreground of all samples that have it; 0 and 1 for backbones."""
         for side in ("rgb", "xyz"):
             first = next((f for f in features if f.missing != side), features[0])
             width, meta = getattr(first, side).channels, first.meta
@@ -110,15 +111,20 @@ class Method:
         self.fitted = False
 
     def fit(self, features: Sequence[Features], progress: bool = True) -> Method:
+        """Learn from normal samples; returns self. Raises TrainingError or MissingModality where they cannot be used."""
         raise NotImplementedError
 
     def score(self, features: Features) -> Scores:
+        """Judge one sample on its own (H, W). Raises TrainingError before fit or load, MissingModality where the sample
+        lacks what the method needs, SettingsError for features of other widths than in training."""
         raise NotImplementedError
 
     def state(self) -> dict[str, torch.Tensor]:
+        """What `save` writes besides the settings and the standardiser, by name."""
         raise NotImplementedError
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take up what `state` gave; names of others are in it, too."""
         raise NotImplementedError
 
     @property

@@ -79,11 +79,13 @@ class Memory:
                       self.pairs_from[drawn])
 
     def state(self) -> dict[str, torch.Tensor]:
+        """The tensors to save."""
         return {"trusted": self.trusted.rows, "trusted_from": self.trusted_from, "keys": self.keys.rows, "values": self.values,
                 "pairs_from": self.pairs_from}
 
     @classmethod
     def restored(cls, state: dict[str, torch.Tensor]) -> Memory:
+        """The memory whose `state` this is."""
         return cls(**state | {name: CosineBank(state[name]) for name in ("trusted", "keys")})
 
 

@@ -111,7 +111,7 @@ def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
 def update(name: str, terms: Terms, optimisers: Mapping[str, torch.optim.Optimizer]) -> dict[str, float]:
     """One step of all optimisers on the sum of the terms; returns the terms before it.
 
-    Raises TrainingError, naming the term, when one is not finite; then nothing has changed.
+    Raises TrainingError, naming the term, when one is not finite; then no parameter has changed.
     """
     values = {term: loss.item() for term, loss in terms.items()}
     for term, loss in terms.items():
