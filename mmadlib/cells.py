@@ -6,7 +6,7 @@
     shots: [1, 4, 0]                       # 0: all training samples
     seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
     methods: {nearest: {rgb: {bank: rgb}, joint: {}}}    # method -> variant -> settings
-    options, reader, rule, root, device, test_limit, twins: as in evaluate.run_experiment
+    options, reader, rule, root, device, test_limit, twins, checkpoint: as in evaluate.run_experiment
 
 `options` inside a variant's settings go over the file's: papers differ in their backbones. Every other YAML file there holds
 parameters of its notebook, for mmadlib.run.
@@ -27,7 +27,7 @@ from mmadlib.run import read_yaml
 
 PARAMS = WORKFLOW / "params"
 NEEDED = ("dataset", "categories", "shots", "seeds", "methods")
-COMMON = ("features", "options", "reader", "rule", "root", "device", "test_limit", "twins")
+COMMON = ("features", "options", "reader", "rule", "root", "device", "test_limit", "twins", "checkpoint")
 LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data_seeds": "data_seed"}  # -> field it narrows
 MAPPINGS = ("options", "reader", "methods")
 
@@ -52,6 +52,7 @@ class Cell:
     device: str = "cpu"
     test_limit: int | None = None
     twins: bool = False
+    checkpoint: bool = False
 
     def folder(self, base: str | Path = RUNS) -> Path:
         """The folder of the run."""
@@ -66,12 +67,10 @@ class Cell:
     def expected(self) -> dict[str, Any]:
         """The settings that the record of this run holds."""
         from mmadlib.features import family
-        from mmadlib.features.extractor import check_options
+        from mmadlib.features.options import check_options, settings_of
         from mmadlib.methods import METHODS
 
-        rgb, xyz = family(self.features)
-        features = {"rgb": rgb, "xyz": xyz, **asdict(check_options(self.options))}
-        del features["device"]
+        features = settings_of(*family(self.features), check_options(self.options))
         return asdict(typed(METHODS[self.method].Settings, self.settings, f"{self.method} setting")) | {
             "features": features, "rule": self.rule, "reader": self.reader}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from mmadlib.features import FeatureSet, Truth
 from mmadlib.identity import run_identity
 from mmadlib.loading import to_grid
 from mmadlib.methods import METHODS, Method, Scores
+from mmadlib.methods.trained import Trained
 from mmadlib.progress import bar
 from mmadlib.record import Record, environment, write
 from mmadlib.source import Chosen, Source
@@ -47,12 +49,12 @@ class Outcome:
                 "title": self.truths[i].defect}
 
 
-def timed_fit(model: Method, train: Chosen, progress: bool = True) -> float:
-    """Fit on the samples; seconds, their features composed before the clock starts."""
+def timed_fit(model: Method, train: Chosen, progress: bool = True, checkpoint: Path | None = None) -> float:
+    """Fit on the samples; seconds, their features composed before the clock starts. Methods that train may resume."""
     for _ in train:
         pass
     started = time.perf_counter()
-    model.fit(train, progress)
+    model.fit(train, progress, **({"checkpoint": checkpoint} if isinstance(model, Trained) else {}))
     return time.perf_counter() - started
 
 
@@ -72,7 +74,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
         root: str | Path | None = None, test_limit: int | None = None, twins: bool = False, device: str = "cpu",
         base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
-        source: Source | None = None) -> Outcome:
+        checkpoint: bool = False, source: Source | None = None) -> Outcome:
     """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments.
 
     source: the category's features where several runs share them, made from the same arguments.
@@ -86,7 +88,8 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
                               root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
     train = source.draw(shots, seed, rule)
     folder = claim(paths.run_dir(dataset, data_seed, category, method, variant, features, shots, seed, base))
-    fit_s = timed_fit(model, source.prepare(train), progress)
+    kept = folder / "checkpoint"
+    fit_s = timed_fit(model, source.prepare(train), progress, kept if checkpoint else None)
     scores, score_ms = timed_scores(model, source.test, progress)
     truths = [source.test.truth(i) for i in range(len(scores))]
     undefined: dict[str, dict[str, str]] = {}
@@ -106,6 +109,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device),
         provenance=environment() | {"code": run_identity(method, dataset)})
     write_run(folder, record, source.samples, truths, scores)
+    shutil.rmtree(kept, ignore_errors=True)
     return Outcome(record, model, source.samples, source.test, scores, truths, folder)
 
 
@@ -120,6 +124,7 @@ def run_experiment(dataset: str = "rendered", category: str = "keyed", method: s
     test_limit                at most so many test samples, half of them normal (smoke runs)
     twins                     also measure image AUROC of single-modality defects against their twins (rendered)
     base, cache               where runs and feature tokens go;   device  cpu | cuda
+    checkpoint                keep the state of a long training in the run's folder: the same run, started again, goes on
 
     A metric without a value, e.g. on a category without defects, is left out of the tables; a warning and
     Record.undefined say why. Raises UnknownName, SettingsError, WeightsError or OutputError before any work; DataError,

@@ -16,7 +16,7 @@ BOX_CHAINS = {
     "box_cmdr_rec": (5, 5, 5, 7, 7),  # 14 px^2; ECGAI-Research/CMDR-IAD
     "box_cfr": (5,),  # 2 px^2; Yuan-Honoka-Guo/CFR
 }
-SMOOTHINGS = ("none", "gauss4", "pil4", *BOX_CHAINS)
+SMOOTHINGS = ("none", "gauss4", "gauss4_reflect", "pil4", *BOX_CHAINS)
 NORMALISATIONS = ("aupro", "p_auroc", "image")
 # image_norm -> how a smoothed map is rescaled for AUPRO, for P-AUROC and for the image score; see `normalise`
 IMAGE_NORMS = {
@@ -52,14 +52,15 @@ def _pil4(amap: np.ndarray) -> np.ndarray:
 def smooth(amap: np.ndarray, name: str = "gauss4") -> np.ndarray:
     """Blur an anomaly map (H, W) by one of the published rules; returns float32 (H, W). Nothing is masked again afterwards.
 
-    name: none | gauss4 (Gaussian, sigma 4 px, zero outside) | box_cfm | box_cmdr_rec | box_cfr | pil4. Source: the papers'
-    text for sigma 4, the official code for the box chains and the 8-bit blur.
+    name: none | gauss4 (Gaussian, sigma 4 px, zero outside) | gauss4_reflect (the same, mirrored outside) | box_cfm |
+    box_cmdr_rec | box_cfr | pil4. Source: the papers' text for sigma 4, the official code for the box chains and the 8-bit
+    blur; the border of the Gaussian is our choice.
     """
     amap = np.asarray(amap, dtype=np.float32)
     if name == "none":
         return amap.copy()
-    if name == "gauss4":
-        return gaussian_filter(amap, sigma=4, mode="constant")
+    if name in ("gauss4", "gauss4_reflect"):
+        return gaussian_filter(amap, sigma=4, mode="reflect" if name == "gauss4_reflect" else "constant")
     if name == "pil4":
         return _pil4(amap)
     if name in BOX_CHAINS:

@@ -468,6 +468,9 @@ def test_banks_may_come_from_another_backbone_mode():
     torch.testing.assert_close(mixed.memory["rgb"].trusted.rows, plain.memory["rgb"].trusted.rows)  # RGB knows no mode
     with pytest.raises(SettingsError, match="bank_features has 1 samples, features 2"):
         CFR(**SHORT).fit(train, progress=False, bank_features=other[:1])
+    spoilt = replace(other[0], rgb=other[0].rgb.with_tokens(torch.full_like(other[0].rgb.tokens, torch.nan)))
+    with pytest.raises(TrainingError, match="bank_features are not finite"):
+        CFR(**SHORT).fit(train, progress=False, bank_features=[spoilt, other[1]])
 
 
 @pytest.mark.parametrize(("settings", "term"), [({"retriever_lr": 1e30}, "retrieval"), ({"lr": 1e30}, "RGB to 3D")])

@@ -16,7 +16,7 @@ from mmadlib.errors import OutputError, SettingsError, UnknownName
 from mmadlib.evaluate import run, run_experiment
 from mmadlib.features import Truth
 from mmadlib.identity import run_identity
-from mmadlib.methods import Scores
+from mmadlib.methods import Scores, training
 from mmadlib.metrics import evaluate_maps
 from mmadlib.record import read
 from mmadlib.source import limit_test
@@ -61,6 +61,27 @@ def test_a_run_says_what_it_cost(outcome):
     assert 0 < record.fit_s < record.wall_s and 0 < record.score_ms * len(outcome.scores) / 1000 < record.wall_s
     assert record.model_mb >= bank.numel() * 4 / 2**20 and np.isnan(record.peak_gpu_mb)
     assert record.provenance["code"] == run_identity("nearest", "rendered")
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(small, monkeypatch):
+    wanted = {"method": "cfm", "settings": {"steps": 20}, "checkpoint": True}
+    straight = run(variant="straight", **wanted, **small)
+    assert not (straight.folder / "checkpoint").exists(), "a finished run needs none"
+    genuine, seen = training.update, []
+
+    def counted(*arguments):
+        seen.append(1)
+        if len(seen) == 13:
+            raise KeyboardInterrupt
+        return genuine(*arguments)
+
+    monkeypatch.setattr(training, "update", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(variant="cut", **wanted, **small)
+    seen.extend(range(100))
+    resumed = run(variant="cut", **wanted, **small)
+    assert len(seen) - 113 == 8, "twelve of the twenty steps were kept"
+    assert [s.image for s in resumed.scores] == [s.image for s in straight.scores]
 
 
 def test_peaks_start_anew(tmp_path):

@@ -10,7 +10,8 @@ from scipy import sparse
 from mmadlib.errors import SettingsError, TrainingError, UnknownName
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.features.operators import bilinear
-from mmadlib.methods.nearest import Nearest, cell_pixels, to_pixels
+from mmadlib.methods.nearest import Nearest, cell_pixels
+from mmadlib.methods.token_grid import to_pixels
 
 SIZE, SPOT = 56, (30, 30)
 KINDS = ("rgb", "xyz", "joint", "max")
@@ -133,7 +134,8 @@ def test_cells_and_back_on_any_frame():
     frame = Features(blank, blank, foreground, np.zeros((112, 224, 3), np.float32))
     pixels, on = cell_pixels(frame)
     assert on.shape == (56, 56) and foreground.ravel()[pixels].all()
-    ramp = to_pixels(pixels % 224, on, frame)  # the value of a cell is its centre's column
+    centres = torch.from_numpy(pixels % 224)
+    ramp = to_pixels(centres, torch.from_numpy(on.ravel()), on.shape, foreground)  # the value of a cell is its centre's column
     assert not ramp[~foreground].any()
     assert np.allclose(ramp[40:60, 60:160], np.arange(60, 160) + 0.5, atol=1)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from mmadlib.features.field import Features
 from mmadlib.methods.base import Scores
 from mmadlib.methods.distances import IMAGE_NORMS, cosine_loss, image_score, prediction_error
 from mmadlib.methods.mapper import HIDDEN_LAYERS, Mapper
-from mmadlib.methods.trained import Trained
+from mmadlib.methods.recompute import in_chunks
+from mmadlib.methods.trained import CHUNK, Trained
 from mmadlib.methods.training import Terms, TrainSettings
 from mmadlib.scoring import SMOOTHINGS, smooth
 
@@ -73,7 +75,8 @@ class CFM(Trained):
         return {"G": Mapper(c2, c3, hidden, s.mapper), "M": Mapper(c3, c2, hidden, s.mapper)}
 
     def terms(self, features: Sequence[Features], step: int) -> Terms:
-        return mapping_losses(self.networks["G"], self.networks["M"], *self.pairs(features, step))
+        losses = partial(mapping_losses, self.networks["G"], self.networks["M"])
+        return in_chunks(losses, *self.pairs(features, step), size=CHUNK)
 
     @torch.no_grad()
     def score(self, features: Features) -> Scores:

@@ -24,7 +24,8 @@ from mmadlib.features.field import Features
 from mmadlib.methods.base import Scores
 from mmadlib.methods.distances import IMAGE_NORMS, cosine_loss, image_score, prediction_error
 from mmadlib.methods.lb3m import ACTIVATIONS, ENDS, PARTS, PRED, RECON, Chain, Module, Scorer, chains, run
-from mmadlib.methods.trained import Trained
+from mmadlib.methods.recompute import in_chunks
+from mmadlib.methods.trained import CHUNK, Trained
 from mmadlib.methods.training import Terms, TrainSettings
 from mmadlib.scoring import SMOOTHINGS, smooth
 
@@ -49,7 +50,7 @@ class Settings(TrainSettings):
     aggregate: str = "product"  # product | add | max
     agg_power: float = 1.0  # the product is raised to it before the blur; 1, 1/2 and 1/4 all stand in the paper
     maps: str = ""  # the parts that are aggregated, e.g. "pred3d pred2d"; empty: all that are trained
-    smooth: str = "gauss4"  # see mmadlib.scoring
+    smooth: str = "gauss4_reflect"  # see mmadlib.scoring; the paper says sigma 4, the border is our choice
     image_norm: str = "none"  # none: image score max(A); cfm: max(A / sqrt(mean A))
 
     def __post_init__(self) -> None:
@@ -154,8 +155,11 @@ class CPIR(Trained):
 
     def terms(self, features: Sequence[Features], step: int) -> Terms:
         """L_pred + beta L_recon (Eq. 10), a term for each part."""
-        s, (F2, F3) = self.settings, self.pairs(features, step)
-        observed = {"rgb": F2, "xyz": F3}
+        return in_chunks(self.losses_of, *self.pairs(features, step), size=CHUNK)
+
+    def losses_of(self, F2: torch.Tensor, F3: torch.Tensor) -> Terms:
+        """The same for pixels F2 (n, C2), F3 (n, C3)."""
+        s, observed = self.settings, {"rgb": F2, "xyz": F3}
         return {part: (s.beta if part.startswith("recon") else 1) * loss(out, observed[PARTS[part][1]], s.distance)
                 for part, out in run(self.networks, s.routes, F2, F3).items()}
 

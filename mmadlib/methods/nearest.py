@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from mmadlib.banks import Bank, greedy_coreset
 from mmadlib.checks import one_of, whole
 from mmadlib.features.field import Features
 from mmadlib.methods.base import Method, Scores
+from mmadlib.methods.token_grid import to_pixels
 from mmadlib.progress import bar
 from mmadlib.scoring import SMOOTHINGS, smooth
 
@@ -49,15 +49,6 @@ def cell_pixels(features: Features) -> tuple[np.ndarray, np.ndarray]:
                    for side, n in ((height, min(height, CELLS)), (width, min(width, CELLS))))
     on = features.foreground[np.ix_(row, column)]
     return (row[:, None] * width + column)[on], on
-
-
-def to_pixels(values: np.ndarray, on: np.ndarray, features: Features) -> np.ndarray:
-    """Cell values (n,) as a map (H, W) float32: bilinear among the cells `on`, zero off the foreground."""
-    cells = torch.zeros(2, 1, *on.shape)
-    cells[0, 0][torch.from_numpy(on)] = torch.as_tensor(values).float()
-    cells[1, 0] = torch.from_numpy(on)
-    value, weight = F.interpolate(cells, size=features.size, mode="bilinear", align_corners=False)[:, 0]
-    return np.where(features.foreground, (value / weight.clamp_min(1e-6)).numpy(), 0).astype(np.float32)
 
 
 class Nearest(Method):
@@ -130,7 +121,8 @@ class Nearest(Method):
         for side, bank in self.banks.items():
             mean, std = self.typical[side]
             distance = bank.distance(self.rows(features, side, pixels), self.settings.k)[0].mean(1)
-            parts[side] = to_pixels(((distance - mean) / std).clamp_min(0), on, features)
+            parts[side] = to_pixels(((distance - mean) / std).clamp_min(0), torch.from_numpy(on.ravel()), on.shape,
+                                    features.foreground)
         smoothed = smooth(np.maximum.reduce(list(parts.values())), self.settings.smooth)
         return Scores(smoothed, float(smoothed.max()), parts)
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mmadlib.checks import one_of, whole
-from mmadlib.errors import SettingsError
+from mmadlib.errors import SettingsError, TrainingError
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.methods.distances import cosine_loss
 from mmadlib.methods.memory import Memory, draw, gather, remember
@@ -102,6 +102,8 @@ class Replacer(Trained):
         self._bank_features = features if bank_features is None else bank_features
         if len(self._bank_features) != len(features):
             raise SettingsError(f"bank_features has {len(self._bank_features)} samples, features {len(features)}")
+        if not all(getattr(f, side).tokens.isfinite().all() for f in self._bank_features for side in OTHER):
+            raise TrainingError(f"{self.name}: bank_features are not finite; check the training samples")
         return super().fit(features, progress, checkpoint)
 
     def finish(self, features: Sequence[Features], progress: bool, checkpoint: Path | None) -> None:
