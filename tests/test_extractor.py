@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from mmadlib.cells import read_sweep
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
 from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
 from mmadlib.features.dino import Dino
 from mmadlib.features.extractor import source_digest
 from mmadlib.features.point_mae import PointMAE
+from mmadlib.loading import to_grid
 from mmadlib.sample import Sample
+from mmadlib.source import Source
 
 TINY = {"rgb": "vit_tiny_patch16_224", "xyz": "point_mae", "rgb_weights": "random", "xyz_weights": "random",
         "rgb_blocks": 2, "xyz_blocks": 2, "groups": 64, "group_size": 16}
@@ -94,6 +97,62 @@ def test_the_table_goes_where_the_dataset_has_one():
         assert Extractor(size=96, isolate=True)(other).foreground.mean() < 0.5
     isolated = dome(dataset="rendered")
     np.testing.assert_array_equal(Extractor(size=96)(isolated).cloud, isolated.xyz)
+
+
+@pytest.mark.parametrize(("names", "blind"), [({}, True), ({"rgb": "random", "xyz": "random"}, True), (TINY, False)],
+                         ids=["descriptors", "random", "vit"])
+def test_a_masked_picture_is_that_of_the_part_on_black(names, blind):
+    sample, options = table(), names | {"size": 96, "isolate": True}
+    found = extract(sample, **options, rgb_masked=True)
+    isolated = Extractor(**options).tokens(sample).valid
+    black = sample.with_(rgb=sample.rgb * isolated[..., None])
+    np.testing.assert_array_equal(found.rgb.tokens, extract(black, **options).rgb.tokens)
+    kept = extract(sample, **options)
+    assert np.array_equal(found.rgb.tokens, kept.rgb.tokens) == blind, "only backbones look at the background"
+    np.testing.assert_array_equal(found.xyz.tokens, kept.xyz.tokens)
+    np.testing.assert_array_equal(found.foreground, kept.foreground)
+
+
+def test_the_masked_picture_knows_no_background(monkeypatch):
+    seen = []
+    monkeypatch.setattr(extractor, "to_grid", lambda *given: seen.append(to_grid(*given)) or seen[-1])
+    sample = dome()
+    assert (sample.rgb[~sample.valid] > 0).all()
+    extract(sample, size=96, rgb_masked=True)
+    assert not seen[0].rgb[~sample.valid].any() and (sample.rgb[~sample.valid] > 0).all(), "not in place"
+    np.testing.assert_array_equal(seen[0].rgb[sample.valid], sample.rgb[sample.valid])
+    other = sample.with_(rgb=np.where(sample.valid[..., None], sample.rgb, 255).astype(np.uint8))
+    for masked, same in ((True, True), (False, False)):
+        one, two = (extract(s, **TINY, size=96, rgb_masked=masked).rgb.tokens for s in (sample, other))
+        assert np.array_equal(one, two) == same
+
+
+def test_a_newer_option_leaves_the_settings_of_older_runs_alone():
+    base, named = Extractor(size=96), Extractor(size=96, rgb_masked=False)
+    assert "rgb_masked" not in base.settings and named.settings == base.settings and named.key == base.key
+    masked = Extractor(size=96, rgb_masked=True)
+    assert masked.settings == base.settings | {"rgb_masked": True} and masked.key != base.key
+
+
+@pytest.mark.parametrize("options", [{}, {"rgb_masked": True}, {"fps_start": "random"}])
+def test_a_sweep_takes_options(options, tmp_path):
+    sweep = {"dataset": "rendered", "categories": ["plain"], "shots": [1], "seeds": [0], "root": str(tmp_path),
+             "features": "random", "methods": {"nearest": {"rgb": {"bank": "rgb", "options": options}}}}
+    cell, = read_sweep(sweep)
+    made = Source(**cell.source(), cache=None, progress=False).extractor
+    assert cell.expected()["features"] == made.settings
+    assert {name: made.settings.get(name) for name in options} == options
+
+
+def test_a_random_first_centre_is_an_option():
+    def canvas(**more):
+        return extract(dome(), **TINY, size=96, **more).xyz
+
+    np.testing.assert_array_equal(canvas(fps_start="random").tokens, canvas(fps_start="random").tokens)
+    assert not np.array_equal(canvas(fps_start="random").tokens, canvas().tokens)
+    for wrong, match in (("ramdom", "random"), (-1, "fps_start=-1"), (True, "fps_start=True"), (None, "fps_start=None")):
+        with pytest.raises(SettingsError, match=match):
+            Extractor(fps_start=wrong)
 
 
 def test_invalid_points_are_zero_in_the_cloud():

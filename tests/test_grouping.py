@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmadlib.errors import SettingsError
-from mmadlib.features.grouping import farthest_points, nearest, three_nearest
+from mmadlib.features.grouping import farthest_points, first_point, nearest, three_nearest
 
 DATA = Path(__file__).parent / "data"
 
@@ -63,6 +63,16 @@ def test_points_near_the_origin_are_never_picked_on_request():
     assert farthest_points(points, 5, start=3, near_origin=True)[0] == 3
     with pytest.raises(SettingsError, match="cannot choose 102 of 101"):
         farthest_points(points, 102, near_origin=True)
+
+
+def test_the_first_point_is_given_or_drawn_by_seed_and_cloud():
+    points = CLOUDS["random"]
+    assert [first_point(points, start) for start in (0, 37, 10**6)] == [0, 37, len(points) - 1]
+    drawn = [first_point(points, "random", seed) for seed in range(200)]
+    assert drawn == [first_point(points.copy(), "random", seed) for seed in range(200)]
+    assert min(drawn) >= 0 and max(drawn) < len(points) and len(set(drawn)) > 150, "any point, not always the same"
+    assert first_point(points + 1, "random") != first_point(points, "random"), "another cloud, another draw"
+    assert first_point(points[:1], "random") == 0
 
 
 @pytest.mark.parametrize("name", CLOUDS)

@@ -10,13 +10,11 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mmadlib.checks import check_device, check_seed, one_of, typed, whole
 from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
 from mmadlib.features.field import Features
-from mmadlib.features.point_mae import MODES
+from mmadlib.features.options import Options, check_options, settings_of
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose, nothing
-from mmadlib.features.windows import GRID
-from mmadlib.loading import PADS, Grid, to_grid
+from mmadlib.loading import Grid, to_grid
 from mmadlib.preprocess import isolate_object
 from mmadlib.sample import Sample
 
@@ -29,28 +27,6 @@ ON_A_TABLE = ("rendered", "mvtec3d")  # a table has to go, unless the reader saw
 FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
 DESCRIPTOR_CODE = ("features/*descriptors.py", "features/windows.py", "features/fpfh.py")
 LIBRARY = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything that changes features. None: the default of the front end (weights) or of the dataset (isolate)."""
-
-    size: int = 224  # pixels of the square working grid
-    pad: str = "edge"  # edge | zero | none, see mmadlib.loading
-    isolate: bool | None = None  # remove table and clutter; None: of rendered and mvtec3d where still there; else say True
-    rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
-    rgb_weights: str | None = None  # file, or "random"
-    rgb_sha256: str = "any"
-    xyz_blocks: int = 12
-    xyz_weights: str | None = None  # file, or "random"
-    xyz_sha256: str | None = None  # None: the published hash; "any"
-    backbone_mode: str = "batch_stats"  # compat | batch_stats | eval | eval_unit
-    groups: int = 1024  # Point-MAE: centres
-    group_size: int = 128  # Point-MAE: points of a group
-    fps_start: int = 0  # row-major index of the first centre
-    fps_near_origin: bool = False  # the CUDA kernel's rule: points within 32 mm of the sensor are no centres
-    device: str = "cpu"
-    seed: int = 0  # random weights and DropPath
 
 
 def family(name: str) -> tuple[str, str]:
@@ -126,17 +102,6 @@ def front_end(side: str, name: str, options: Options) -> FrontEnd:
     raise unknown("3D feature", name, ["descriptors", "random", "point_mae", "none"])
 
 
-def check_options(given: dict) -> Options:
-    """Options from keywords, whether or not the front ends look at them; UnknownName or SettingsError on a wrong one."""
-    options = typed(Options, given, "feature option")
-    whole("feature option size", options.size, GRID)
-    check_seed(options.seed)
-    one_of("padding", options.pad, PADS)
-    one_of("backbone_mode", options.backbone_mode, MODES)
-    check_device(options.device)
-    return options
-
-
 class Extractor:
     """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash.
 
@@ -153,8 +118,7 @@ class Extractor:
         self.names = {"rgb": rgb, "xyz": xyz}
         self.front = {side: front_end(side, name, self.options) for side, name in self.names.items()}
         self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
-        self.settings = {"rgb": rgb, "xyz": xyz, **asdict(self.options)}
-        del self.settings["device"]  # where it runs does not define a feature
+        self.settings = settings_of(rgb, xyz, self.options)
         code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/extractor.py", "features/tokens.py")
         named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
@@ -168,6 +132,8 @@ class Extractor:
                                           "else", "choose features of the other modality"))
         if self._on_table(sample):
             sample = isolate_object(sample)
+        if o.rgb_masked:
+            sample = sample.with_(rgb=sample.rgb * sample.valid[..., None])
         grid = to_grid(sample, o.size, o.pad)
         points, left = sample.valid.sum(), grid.valid.sum()
         if points < FEWEST or left < 2:  # one point has no spread to normalise by

@@ -6,6 +6,8 @@ finite coordinates; nothing is scaled or centred.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -16,6 +18,19 @@ NEAR_ORIGIN = 1e-3  # squared distance to the sensor below which the reference C
 EPSILON = 1e-8  # added to squared distances before they are inverted
 SPARE = 2  # neighbours asked for beyond k, to see ties at the k-th
 ROWS = 64  # rows of a full distance matrix held at once
+RANDOM_START = "random"
+
+
+def first_point(points: np.ndarray, start: int | str, seed: int = 0) -> int:
+    """The index at which `farthest_points` starts in points (N, 3): `start`, at most the last one.
+
+    "random" draws it from `seed` and the coordinates: any point, always the same one for the same cloud. The released code
+    of CMDR-IAD draws it anew every time (ECGAI-Research/CMDR-IAD).
+    """
+    if start != RANDOM_START:
+        return min(start, len(points) - 1)
+    content = hashlib.blake2b(np.ascontiguousarray(points, np.float32).tobytes(), digest_size=8).digest()
+    return int(np.random.default_rng([seed, int.from_bytes(content, "little")]).integers(len(points)))
 
 
 def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: bool = False) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import nn
 from mmadlib import paths
 from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
-from mmadlib.features.grouping import farthest_points, nearest, three_nearest
+from mmadlib.features.grouping import farthest_points, first_point, nearest, three_nearest
 from mmadlib.features.tokens import Groups
 from mmadlib.features.weights import RANDOM, digest, fill, read_state
 from mmadlib.loading import Grid
@@ -124,19 +124,20 @@ class PointMAE:
 
     mode: see MODES. weights: the official pretrain.pth or the same as safetensors; None: data/weights/pretrain.pth;
     "random": random weights from `seed`. sha256: None for the published hash, another one, or "any". In mode compat DropPath
-    draws from `seed`, on from call to call: features depend on the order, as published. A cloud with fewer than `groups`
-    points gives one group per point. Raises WeightsError, SettingsError.
+    draws from `seed`, on from call to call: features depend on the order, as published. start: the first centre, see
+    grouping.first_point. A cloud with fewer than `groups` points gives one group per point. Raises WeightsError,
+    SettingsError.
     """
 
     def __init__(self, blocks: int = DEPTH, mode: str = "batch_stats", weights: str | None = None, sha256: str | None = None,
-                 groups: int = 1024, group_size: int = 128, start: int = 0, near_origin: bool = False,
+                 groups: int = 1024, group_size: int = 128, start: int | str = 0, near_origin: bool = False,
                  device: str = "cpu", seed: int = 0) -> None:
         if mode not in MODES:
             raise unknown("backbone_mode", mode, MODES)
         if not 1 <= blocks <= DEPTH:
             raise SettingsError(f"xyz_blocks={blocks}: Point-MAE has {DEPTH} blocks")
         self.mode, self.groups, self.group_size = MODES[mode], groups, group_size
-        self.start, self.near_origin = start, near_origin and not self.mode.unit
+        self.start, self.seed, self.near_origin = start, seed, near_origin and not self.mode.unit
         self.dice = np.random.default_rng(seed) if self.mode.drop else None
         self.device = check_device(device)
         self.encoder = load_encoder(blocks, weights, sha256, seed).to(self.device)
@@ -144,7 +145,8 @@ class PointMAE:
 
     def group(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """points (N, 3) -> indices of the centres (G,) and of their neighbours (G, M)."""
-        centres = farthest_points(points, min(self.groups, len(points)), min(self.start, len(points) - 1), self.near_origin)
+        start = first_point(points, self.start, self.seed)
+        centres = farthest_points(points, min(self.groups, len(points)), start, self.near_origin)
         return centres, nearest(points, points[centres], min(self.group_size, len(points)))
 
     @torch.inference_mode()
