@@ -1,5 +1,7 @@
 """CPIR: parameter counts, sharing, the four maps and their aggregation; no official code exists to compare with."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -305,3 +307,18 @@ def test_losses_are_weighted_and_the_loss_distance_can_be_euclidean():
 def test_impossible_settings_are_refused_when_the_method_is_made(settings, message):
     with pytest.raises(SettingsError, match=message):
         CPIR(**settings)
+
+
+def test_no_features_outlive_their_chunk():
+    """Without the garbage collector: gigabytes at the papers' sizes."""
+    model, sample = fitted(), shared_latent(1)[0]
+    maps = {"rgb": sample.rgb, "xyz": sample.xyz}
+    gc.disable()
+    try:
+        found = [run(model.networks, model.settings.routes, sample.rgb.at(sample.pixels), sample.xyz.at(sample.pixels)),
+                 Scorer(model.networks, model.settings.routes)(maps, sample.pixels)]
+        left = [weakref.ref(out) for outputs in found for out in outputs.values()]
+        del found
+        assert len(left) == 8 and not any(out() is not None for out in left)
+    finally:
+        gc.enable()

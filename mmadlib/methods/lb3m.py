@@ -57,18 +57,23 @@ class Module(nn.Module):
         return self.after(self.output(self.act(self.input(x))))
 
 
+def beginnings(routes: Mapping[str, Chain]) -> list[Chain]:
+    """All chains and what they begin with, each once, after its own beginning.
+
+    To loop over. A recursive inner function would be a reference cycle, which keeps the features of many chunks of pixels
+    alive until the garbage collector comes.
+    """
+    return list(dict.fromkeys(chain[:n] for chain in routes.values() for n in range(1, len(chain) + 1)))
+
+
 def run(networks: Mapping[str, nn.Module], routes: Mapping[str, Chain], F2: torch.Tensor,
         F3: torch.Tensor) -> dict[str, torch.Tensor]:
     """part -> output (n, C) for features F2 (n, C2) and F3 (n, C3); a beginning that chains share is run once."""
     found: dict[Chain, torch.Tensor] = {}
-
-    def after(chain: Chain) -> torch.Tensor:
-        if chain not in found:
-            before = after(chain[:-1]) if chain[1:] else (F2 if ENDS[chain[0]][0] == "2" else F3)
-            found[chain] = networks[chain[-1]](before)
-        return found[chain]
-
-    return {part: after(chain) for part, chain in routes.items()}
+    for chain in beginnings(routes):
+        before = found[chain[:-1]] if chain[1:] else (F2 if ENDS[chain[0]][0] == "2" else F3)
+        found[chain] = networks[chain[-1]](before)
+    return {part: found[chain] for part, chain in routes.items()}
 
 
 def link(first: Module, second: Module) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -95,12 +100,8 @@ class Scorer:
     def __call__(self, maps: Mapping[str, FeatureMap], pixels: np.ndarray) -> dict[str, torch.Tensor]:
         """part -> output (n, C); maps by modality, only those that a chain starts from are needed."""
         found: dict[Chain, torch.Tensor] = {}
-
-        def hidden(chain: Chain) -> torch.Tensor:
-            if chain not in found:
-                net = self.networks[chain[-1]]
-                found[chain] = net.act(self.links[chain[-2:]](hidden(chain[:-1])) if chain[1:] else
-                                       linear_at(net.input, maps["rgb" if ENDS[chain[0]][0] == "2" else "xyz"], pixels))
-            return found[chain]
-
-        return {part: self.networks[chain[-1]].output(hidden(chain)) for part, chain in self.routes.items()}
+        for chain in beginnings(self.routes):
+            net = self.networks[chain[-1]]
+            found[chain] = net.act(self.links[chain[-2:]](found[chain[:-1]]) if chain[1:] else
+                                   linear_at(net.input, maps["rgb" if ENDS[chain[0]][0] == "2" else "xyz"], pixels))
+        return {part: self.networks[chain[-1]].output(found[chain]) for part, chain in self.routes.items()}
