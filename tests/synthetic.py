@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
+from mmadlib.methods import training
 
 
 def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
@@ -26,3 +27,17 @@ def shared_latent(n: int = 3, size: int = 24, seed: int = 0, family: str = "desc
         xyz[~foreground.ravel()] = 0
         samples.append(pixel_features(rgb.astype(np.float32), xyz.astype(np.float32), foreground, family))
     return samples
+
+
+def stop_training(monkeypatch, at: int) -> list[None]:
+    """Interrupt the `at`-th update of the next training, once; the list returned grows by one with every update."""
+    genuine, seen = training.update, []
+
+    def counted(*arguments):
+        seen.append(None)
+        if len(seen) == at:
+            raise KeyboardInterrupt
+        return genuine(*arguments)
+
+    monkeypatch.setattr(training, "update", counted)
+    return seen

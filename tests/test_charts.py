@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from measured import plan, table
 
-from mmadlib import charts, few_shot, plots
+from mmadlib import charts, few_shot
 from mmadlib.draws import interval
 from mmadlib.errors import UnknownName
 
 SHOTS = ("1", "2", "4")
 LOOKS = {r.name: r.look for r in plan().rows}
 
-
-@pytest.fixture(autouse=True)
-def close():
-    with mpl.rc_context():
-        plots.style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from synthetic import stop_training
 
 from mmadlib.breakdown import breakdown, metrics_of
 from mmadlib.cost import peaks, reset_peaks
@@ -16,7 +17,7 @@ from mmadlib.errors import OutputError, SettingsError, UnknownName
 from mmadlib.evaluate import run, run_experiment
 from mmadlib.features import Truth
 from mmadlib.identity import run_identity
-from mmadlib.methods import Scores, training
+from mmadlib.methods import Scores
 from mmadlib.metrics import evaluate_maps
 from mmadlib.record import read
 from mmadlib.source import limit_test
@@ -67,20 +68,11 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(small, monkeypatch):
     wanted = {"method": "cfm", "settings": {"steps": 20}, "checkpoint": True}
     straight = run(variant="straight", **wanted, **small)
     assert not (straight.folder / "checkpoint").exists(), "a finished run needs none"
-    genuine, seen = training.update, []
-
-    def counted(*arguments):
-        seen.append(1)
-        if len(seen) == 13:
-            raise KeyboardInterrupt
-        return genuine(*arguments)
-
-    monkeypatch.setattr(training, "update", counted)
+    updates = stop_training(monkeypatch, at=13)
     with pytest.raises(KeyboardInterrupt):
         run(variant="cut", **wanted, **small)
-    seen.extend(range(100))
     resumed = run(variant="cut", **wanted, **small)
-    assert len(seen) - 113 == 8, "twelve of the twenty steps were kept"
+    assert len(updates) == 13 + 8, "twelve of the twenty steps were kept"
     assert [s.image for s in resumed.scores] == [s.image for s in straight.scores]
 
 

@@ -9,6 +9,7 @@ import pytest
 from mmadlib.cells import PARAMS, is_sweep, read_sweep
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
+from mmadlib.methods.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS
 from mmadlib.run import check, declared_types, read_yaml
@@ -74,3 +75,8 @@ def test_the_two_protocols_never_share_a_number_of_shots(dataset):
     assert {c.shots for c in a} == {5, 10, 50, None} and {c.shots for c in b} == {1, 2, 4}
     assert {c.rule for c in a + b} == {"auto"}, "auto draws 1, 2 and 4 shots by the fixed rule, the others at random"
     assert {c.method for c in a} == {c.method for c in b}
+
+
+def test_the_ablation_runs_the_rows_of_the_papers_tables():
+    cells = {c.variant: c.settings for c in read_sweep("30_ablation_cpir/rendered.yaml")}
+    assert {name: cells["default" if name == "lb3m" else name] for name in VARIANTS} == VARIANTS

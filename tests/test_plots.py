@@ -1,22 +1,12 @@
 import json
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from mmadlib import plots
 
-
-@pytest.fixture(autouse=True)
-def close():
-    with mpl.rc_context():
-        plots.style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent
+from synthetic import shared_latent, stop_training
 from torch import nn
 
 from mmadlib.errors import OutputError, TrainingError, WeightsError
-from mmadlib.methods import METHODS, training
+from mmadlib.methods import METHODS
 from mmadlib.methods.trained import Trained
 from mmadlib.methods.training import Checkpoint, train, update
 
@@ -32,8 +32,9 @@ def noisy():
     return make
 
 
-def interrupt_at(step: int, terms):
+def interrupt_at(step: int | None, terms, steps: list[int]):
     def wrapped(now: int):
+        steps.append(now)
         if now == step:
             raise KeyboardInterrupt
         return terms(now)
@@ -41,16 +42,20 @@ def interrupt_at(step: int, terms):
 
 
 def test_a_resumed_training_ends_with_the_same_bits(noisy, tmp_path):
+    steps = []
+
     def run(folder, stop=None):
         net, adam, terms = noisy()
+        steps.clear()
         kept = Checkpoint(tmp_path / folder, "same")
-        losses = train("t", 40, interrupt_at(stop, terms) if stop else terms, {"net": net}, {"adam": adam}, checkpoint=kept)
+        losses = train("t", 40, interrupt_at(stop, terms, steps), {"net": net}, {"adam": adam}, checkpoint=kept)
         return net.state_dict(), losses
 
     straight, losses = run("a")
     with pytest.raises(KeyboardInterrupt):
         run("b", stop=27)
     resumed, again = run("b")
+    assert steps == list(range(26, 40)), "every second step is kept, so the last one before the interruption at 27"
     assert again == losses and len(losses) == 40
     assert all(torch.equal(straight[k], resumed[k]) for k in straight)
     assert [p.name for p in (tmp_path / "b").glob("*.safetensors")] == ["step_0000040.safetensors"]
@@ -68,19 +73,14 @@ def test_a_finished_training_is_not_repeated(noisy, tmp_path):
 @pytest.mark.parametrize("name", LEARNED)
 def test_methods_resume_from_their_checkpoint(name, tmp_path, monkeypatch):
     samples = shared_latent(2)
+    seen = stop_training(monkeypatch, at=0)
     straight = small(name).fit(samples, progress=False)
-    genuine, seen = training.update, []
-
-    def interrupted(*arguments):
-        seen.append(1)
-        if len(seen) == 13:
-            raise KeyboardInterrupt
-        return genuine(*arguments)
-
-    monkeypatch.setattr(training, "update", interrupted)
+    every = len(seen)
+    updates = stop_training(monkeypatch, at=13)
     with pytest.raises(KeyboardInterrupt):
         small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
     resumed = small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
+    assert len(updates) == every + 1, "the update that was interrupted is repeated, the twelve before it are not"
     assert resumed.losses == straight.losses
     np.testing.assert_array_equal(resumed.score(samples[0]).map, straight.score(samples[0]).map)
 

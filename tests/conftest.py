@@ -1,0 +1,19 @@
+"""Fixtures that several test files share."""
+
+import pytest
+
+
+@pytest.fixture
+def house_style():
+    """Figures in the project's style without a screen; style and figures are gone afterwards."""
+    import matplotlib as mpl  # here: most tests draw nothing
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from mmadlib import plots
+
+    with mpl.rc_context():
+        plots.style()
+        yield
+    plt.close("all")
