@@ -1,9 +1,10 @@
-"""RGB tokens of a frozen vision transformer from timm: DINO ViT-B/8 by default, DINOv2 or any other ViT by name."""
+"""Tokens of a picture from a frozen vision transformer of timm: DINO ViT-B/8 by default, DINOv2 or any other ViT by name."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -48,8 +49,24 @@ def import_timm() -> ModuleType:
     return importlib.import_module("timm")
 
 
+def layer_range(text: str) -> range:
+    """Blocks "first-last", counted from 0, both included; nothing for "". Raises SettingsError.
+
+    >>> list(layer_range("2-4"))
+    [2, 3, 4]
+    """
+    found = re.fullmatch(r"([0-9]+)-([0-9]+)", text)
+    layers = range(int(found[1]), int(found[2]) + 1) if found else range(0)
+    if text and not layers:
+        raise SettingsError(f"rgb_layers={text!r}: expected first-last such as 2-9, blocks counted from 0, or ''")
+    return layers
+
+
 class Dino:
-    """Grid -> Patches: the first `blocks` blocks, then the final norm, without the class token.
+    """Grid -> Patches: the first `blocks` blocks, then the final norm, without class and register tokens.
+
+    layers: "first-last" for the mean of these blocks' tokens instead, without the final norm (PIRN averages "layers 2 to 10";
+    (reconstruction): 2-9 as in luow23/INP-Former, or 2-10); the blocks above them do not run.
 
     name: see NAMES, or any timm ViT. weights: a local file (safetensors, or torch.load without pickle), "random" for random
     weights from `seed`, or None for data/weights/<timm name>.safetensors if it exists and timm's own download otherwise.
@@ -57,23 +74,36 @@ class Dino:
     """
 
     def __init__(self, name: str = "dino_vitb8", blocks: int = 12, size: int = 224, weights: str | None = None,
-                 sha256: str = ANY, device: str = "cpu", seed: int = 0) -> None:
+                 sha256: str = ANY, device: str = "cpu", seed: int = 0, layers: str = "") -> None:
         self.device = check_device(device)
         model = _model(name, size, weights, sha256, seed)
         if not 1 <= blocks <= len(model.blocks):
             raise SettingsError(f"rgb_blocks={blocks}: {name} has {len(model.blocks)} blocks")
+        self.layers = layer_range(layers)
+        if self.layers.stop > blocks:
+            raise SettingsError(f"rgb_layers={layers!r}: its last block, counted from 0, is not among the {blocks} that "
+                                "rgb_blocks keeps; lower the one or raise the other")
         patch = model.patch_embed.patch_size[0]
         if size % patch:
             raise SettingsError(f"size={size}: {name} needs a multiple of its patch of {patch} px")
-        model.blocks = model.blocks[:blocks]
+        model.blocks = model.blocks[:self.layers.stop or blocks]
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.key = digest(self.model)
 
-    @torch.inference_mode()
     def __call__(self, grid: Grid) -> Patches:
-        """Tokens float32 (g*g, C), g = size // patch."""
-        tokens = self.model.forward_features(rgb_tensor(grid.rgb)[None].to(self.device))
-        return Patches(np.ascontiguousarray(tokens[0, self.model.num_prefix_tokens:].float().cpu().numpy()))
+        """Tokens float32 (g*g, C) of the grid's picture, g = size // patch."""
+        return self.encode(grid.rgb)
+
+    @torch.inference_mode()
+    def encode(self, picture: np.ndarray) -> Patches:
+        """Tokens float32 (g*g, C) of any picture uint8 (size, size, 3), normalised by ImageNet's mean and deviation."""
+        x = rgb_tensor(picture)[None].to(self.device)
+        if self.layers:
+            outputs = self.model.forward_intermediates(x, list(self.layers), output_fmt="NLC", intermediates_only=True)
+            tokens = torch.stack(outputs).mean(0)[0]
+        else:
+            tokens = self.model.forward_features(x)[0, self.model.num_prefix_tokens:]
+        return Patches(np.ascontiguousarray(tokens.float().cpu().numpy()))
 
 
 def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> nn.Module:
@@ -81,7 +111,7 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
     timm = import_timm()
     full = NAMES.get(name, name)
     if not timm.is_model(full):
-        raise unknown("feature", name, [*NAMES, "descriptors", "random", "point_mae", "any timm ViT"])
+        raise unknown("feature", name, [*NAMES, "descriptors", "random", "point_mae", "normals_dinov2_vitb14", "any timm ViT"])
     if not timm.models.is_model_in_modules(full.split(".")[0], ["vision_transformer"]):
         raise SettingsError(f"{name} is no vision transformer of timm; its patches would not be tokens")
     local = paths.WEIGHTS / f"{full}.safetensors"

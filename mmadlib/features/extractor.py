@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
 from mmadlib.features.field import Features
+from mmadlib.features.front_ends import front_end, source_digest
 from mmadlib.features.options import Options, check_options, settings_of
-from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose, nothing
-from mmadlib.loading import Grid, to_grid
+from mmadlib.features.tokens import Tokens, Truth, compose, nothing
+from mmadlib.loading import to_grid
 from mmadlib.preprocess import isolate_object
 from mmadlib.sample import Sample
+
+if TYPE_CHECKING:
+    from mmadlib.features.dino import Dino
 
 FAMILIES = {  # name -> (RGB, 3D)
     "descriptors": ("descriptors", "descriptors"),
@@ -25,8 +27,6 @@ FAMILIES = {  # name -> (RGB, 3D)
 }
 ON_A_TABLE = ("rendered", "mvtec3d")  # a table has to go, unless the reader saw that it is gone already
 FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
-DESCRIPTOR_CODE = ("features/*descriptors.py", "features/windows.py", "features/fpfh.py")
-LIBRARY = Path(__file__).resolve().parent.parent
 
 
 def family(name: str) -> tuple[str, str]:
@@ -39,76 +39,14 @@ def family(name: str) -> tuple[str, str]:
     return rgb, xyz
 
 
-@dataclass(frozen=True)
-class FrontEnd:
-    """One modality: a function of the working grid, and what names its results besides the options."""
-
-    run: Callable[[Grid], Patches | Groups]
-    key: str
-
-
-@lru_cache
-def source_digest(*patterns: str, without: str = "") -> str:
-    """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
-    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)} - set(LIBRARY.glob(without or "-")))
-    trees = "".join(ast.dump(ast.parse(path.read_text())) for path in files)
-    return hashlib.blake2b(trees.encode(), digest_size=8).hexdigest()
-
-
-def _descriptors(side: str) -> FrontEnd:
-    from mmadlib.features import descriptors as d
-
-    function = {"rgb": d.rgb_descriptors, "xyz": d.xyz_descriptors}[side]
-    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)), source_digest(*DESCRIPTOR_CODE))
-
-
-def _random(side: str, seed: int) -> FrontEnd:
-    from mmadlib.features.descriptors import token_mask
-    from mmadlib.features.random_conv import random_rgb, random_xyz
-
-    function = {"rgb": random_rgb, "xyz": random_xyz}[side]
-    return FrontEnd(lambda grid: Patches(function(grid, seed=seed), token_mask(grid)),
-                    source_digest("features/random_conv.py", *DESCRIPTOR_CODE))
-
-
-def _dino(name: str, o: Options) -> FrontEnd:
-    from mmadlib.features.dino import Dino
-
-    run = Dino(name, o.rgb_blocks, o.size, o.rgb_weights, o.rgb_sha256, o.device, o.seed)
-    return FrontEnd(run, run.key + source_digest("features/dino.py"))
-
-
-def _point_mae(o: Options) -> FrontEnd:
-    from mmadlib.features.point_mae import PointMAE
-
-    run = PointMAE(o.xyz_blocks, o.backbone_mode, o.xyz_weights, o.xyz_sha256, o.groups, o.group_size, o.fps_start,
-                   o.fps_near_origin, o.device, o.seed)
-    return FrontEnd(run, run.key + source_digest("features/point_mae.py", "features/grouping.py"))
-
-
-def front_end(side: str, name: str, options: Options) -> FrontEnd:
-    """The front end called `name`; UnknownName when there is none."""
-    name = str(name)
-    if name == "none":
-        return FrontEnd(lambda grid: nothing(), name)
-    if name == "descriptors":
-        return _descriptors(side)
-    if name == "random":
-        return _random(side, options.seed)
-    if side == "rgb":
-        return _dino(name, options)
-    if name == "point_mae":
-        return _point_mae(options)
-    raise unknown("3D feature", name, ["descriptors", "random", "point_mae", "none"])
-
-
 class Extractor:
     """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash.
 
     rgb: descriptors | random | dino_vitb8 | dinov2_vitb14 | any timm ViT | none; xyz: descriptors | random | point_mae |
-    none; options: see Options. The front end of a modality that the sample lacks is not run: its features have width 0 and
-    meta["missing"] names it, as with "none", which needs no weights. Raises UnknownName, SettingsError, WeightsError when
-    made, DataError or PreprocessError on a bad sample, MissingModality when nothing is left of one.
+    normals_dinov2_vitb14, or normals_ before any other ViT | none; options: see Options. A ViT that both sides name is
+    loaded once. The front end of a modality that the sample lacks is not run: its features have width 0 and meta["missing"]
+    names it, as with "none", which needs no weights. Raises UnknownName, SettingsError, WeightsError when made, DataError or
+    PreprocessError on a bad sample, MissingModality when nothing is left of one.
     """
 
     def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> None:
@@ -116,10 +54,12 @@ class Extractor:
         if rgb == xyz == "none":
             raise SettingsError("features none+none: at least one modality is needed")
         self.names = {"rgb": rgb, "xyz": xyz}
-        self.front = {side: front_end(side, name, self.options) for side, name in self.names.items()}
+        loaded: dict[str, Dino] = {}
+        self.front = {side: front_end(side, name, self.options, loaded) for side, name in self.names.items()}
         self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
         self.settings = settings_of(rgb, xyz, self.options)
-        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/extractor.py", "features/tokens.py")
+        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/extractor.py",
+                             "features/front_ends.py", "features/tokens.py")
         named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
@@ -142,7 +82,8 @@ class Extractor:
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
         for side in missing:
             meta |= {side: "none", "missing": side}
-        found = [nothing() if side in missing else self.front[side].run(grid) for side in ("rgb", "xyz")]
+        found = [nothing() if side in missing else front.run(sample if front.native else grid)
+                 for side, front in self.front.items()]
         truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
         cloud = grid.xyz * grid.valid[..., None]
         return Tokens(*found, cloud, grid.valid, truth, meta)
@@ -167,5 +108,8 @@ def _extractor(rgb: str, xyz: str, options: Options) -> Extractor:
 
 
 def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> Features:
-    """Features of one sample; see Extractor. The last two extractors are kept, so that backbones are loaded once."""
+    """Features of one sample by any pair of front ends; see Extractor for their names, Options for the options.
+
+    The last two extractors are kept, so that backbones are loaded once.
+    """
     return _extractor(rgb, xyz, check_options({"size": size, **options}))(sample)

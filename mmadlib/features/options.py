@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmadlib.checks import check_device, check_seed, one_of, typed, whole
+from mmadlib.features.dino import layer_range
 from mmadlib.features.grouping import RANDOM_START
+from mmadlib.features.normals import RECIPES
 from mmadlib.features.point_mae import MODES
 from mmadlib.features.windows import GRID
 from mmadlib.loading import PADS
 
-LATER = ("rgb_masked",)  # newer than recorded runs: named only where it is not the default, so that those stay theirs
+# newer than recorded runs: named only where they are not the default, so that those stay theirs
+LATER = ("rgb_masked", "rgb_layers", "normals")
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,14 @@ class Options:
     isolate: bool | None = None  # remove table and clutter; None: of rendered and mvtec3d where still there; else say True
     rgb_masked: bool = False  # black where no point is, as in BTF and M3DM with pad zero; only backbones look there at all
     rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
+    rgb_layers: str = ""  # "2-9": mean of blocks 2 to 9 counted from 0, without final norm (PIRN); "": the last block, normed
     rgb_weights: str | None = None  # file, or "random"
     rgb_sha256: str = "any"
     xyz_blocks: int = 12
     xyz_weights: str | None = None  # file, or "random"
     xyz_sha256: str | None = None  # None: the published hash; "any"
     backbone_mode: str = "batch_stats"  # compat | batch_stats | eval | eval_unit
+    normals: str = "neighbours"  # neighbours | grid: recipe of normals_<vit>, whose ViT takes the options rgb_*
     groups: int = 1024  # Point-MAE: centres
     group_size: int = 128  # Point-MAE: points of a group
     fps_start: int | str = 0  # row-major index of the first centre, or "random": by `seed` and the cloud (CMDR-IAD's code)
@@ -44,6 +49,8 @@ def check_options(given: dict[str, Any]) -> Options:
     check_seed(options.seed)
     one_of("padding", options.pad, PADS)
     one_of("backbone_mode", options.backbone_mode, MODES)
+    one_of("recipe of normals", options.normals, RECIPES)
+    layer_range(options.rgb_layers)
     if isinstance(options.fps_start, str):
         one_of("fps_start", options.fps_start, [RANDOM_START])
     else:
