@@ -38,6 +38,36 @@ def test_tokens_are_the_normed_output_of_the_chosen_block(blocks):
     np.testing.assert_allclose(patches.tokens, want.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(("layers", "stop"), [("2-9", 10), ("2-10", 11), ("0-0", 1)])
+def test_mean_of_layers_from_official_names_equals_a_plain_forward(layers, stop, tmp_path):
+    """A checkpoint as DINOv2 publishes it: its own picture size, a mask token, registers added to no position."""
+    size = 56
+    torch.manual_seed(2)
+    whole = timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=0, img_size=size, depth=12).eval()
+    for block in whole.blocks:  # layer scale starts near zero; blocks have to differ
+        block.ls1.gamma.data.fill_(0.5)
+        block.ls2.gamma.data.fill_(0.5)
+    official = whole.state_dict()
+    official["register_tokens"] = official.pop("reg_token")
+    official["pos_embed"] = torch.cat([torch.randn_like(official["cls_token"]), official["pos_embed"]], 1)
+    official["mask_token"] = torch.zeros(1, 384)
+    save_file({k: v.contiguous() for k, v in official.items()}, tmp_path / "official.safetensors")
+    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    with torch.no_grad():
+        x = whole.patch_embed(rgb_tensor(picture)[None]) + official["pos_embed"][:, 1:]
+        x = torch.cat([official["cls_token"] + official["pos_embed"][:, :1], whole.reg_token, x], 1)
+        outputs = []
+        for block in whole.blocks:
+            x = block(x)
+            outputs.append(x[0, 5:])
+    first = int(layers.split("-")[0])
+    want = sum(outputs[first:stop]) / (stop - first)
+    made = Dino("vit_small_patch14_reg4_dinov2", 12, size, str(tmp_path / "official.safetensors"), layers=layers)
+    assert len(made.model.blocks) == stop, "blocks above the last one used are gone"
+    np.testing.assert_allclose(made.encode(picture).tokens, want.numpy(), atol=1e-4)
+    assert torch.linalg.norm(outputs[stop - 1] - want) > 0.1 or first == stop - 1
+
+
 @pytest.mark.parametrize(("blocks", "count"), [(12, 85_807_872), (8, 57_456_384), (4, 29_104_896), (1, 7_841_280)])
 def test_parameter_counts_of_dino_vitb8(blocks, count, monkeypatch):
     monkeypatch.setattr(dino, "digest", lambda model: "")
