@@ -1,0 +1,45 @@
+"""Maps on one scale and one map of several: what CMSA does with its three distances. (reconstruction) throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from mmadlib.checks import one_of
+
+FUSIONS = ("add", "product", "max")
+
+
+def normal_range(distances: torch.Tensor) -> torch.Tensor:
+    """Mean and deviation (2,) float32 of normal distances (n,); a deviation of 0 reads as 1, none at all as (0, 1)."""
+    if len(distances) == 0:
+        return torch.tensor([0.0, 1.0])
+    values = distances.detach().cpu().double()
+    std = values.std(correction=0)
+    return torch.stack([values.mean(), torch.where(std > 1e-6, std, 1.0)]).float()
+
+
+def calibrated(distance: np.ndarray, normal: torch.Tensor) -> np.ndarray:
+    """(A - mean) / deviation, float32: mean 0 and deviation 1 on the cells that the range was taken from."""
+    mean, std = normal.tolist()
+    return ((distance - mean) / std).astype(np.float32)
+
+
+def fuse(raw: Mapping[str, np.ndarray], ranges: Mapping[str, torch.Tensor], weights: Mapping[str, float],
+         rule: str = "add") -> np.ndarray:
+    """One map (H, W) of the distance maps A_i >= 0; with weights (1, .5, .5) of inter, bank2 and bank3:
+
+    add      max(A_x', 0) + .5 (max(A_2', 0) + max(A_3', 0)), A' calibrated
+    max      the largest of these three
+    product  A_x sqrt(A_2 A_3): the weights are exponents, and a factor on every map changes no order, so none is calibrated
+
+    A map that is alone counts in full, whatever its weight.
+    """
+    one_of("fusion", rule, FUSIONS)
+    weights = dict.fromkeys(raw, 1.0) if len(raw) == 1 else weights
+    if rule == "product":
+        return np.prod([np.maximum(A, 0) ** weights[name] for name, A in raw.items()], axis=0)
+    terms = [weights[name] * np.maximum(calibrated(A, ranges[name]), 0) for name, A in raw.items()]
+    return np.sum(terms, axis=0) if rule == "add" else np.max(terms, axis=0)
