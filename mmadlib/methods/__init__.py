@@ -6,10 +6,12 @@ from mmadlib.methods.cfr import CFR
 from mmadlib.methods.cmdr_iad import CMDRIAD
 from mmadlib.methods.cpir import CPIR
 from mmadlib.methods.nearest import Nearest
+from mmadlib.methods.pirn import PIRN
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, Nearest)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, Nearest)}
 
 # the names that papers print (results/published.csv)
-DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "nearest": "Nearest neighbour"}
+DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN",
+           "nearest": "Nearest neighbour"}
 
 __all__ = ["DISPLAY", "METHODS", "Method", "Scores"]

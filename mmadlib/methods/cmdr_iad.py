@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -110,10 +109,6 @@ class CMDRIAD(Trained):
         if self.settings.shared:
             return {"all": make([p for net in self.networks.values() for p in net.parameters()], lr=self.settings.lr)}
         return {name: make(net.parameters(), lr=self.settings.lr) for name, net in self.networks.items()}
-
-    def seen(self, features: Features) -> np.ndarray:
-        """bool (H, W): the pixels that count."""
-        return features.foreground if self.settings.masked else np.ones_like(features.foreground)
 
     def on_grid(self, features: Features, sides: Sequence[str]) -> OnGrid:
         """The sample's sides on the token grid. Raises SettingsError for a map of another size."""

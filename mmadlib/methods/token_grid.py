@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap
+from mmadlib.features.operators import bilinear
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,14 @@ def on_grid(maps: Mapping[str, FeatureMap], valid: np.ndarray, grid: tuple[int, 
     inside, mean = cells(valid, grid), cells(valid, grid, keep)
     coarse = {side: FeatureMap(fmap.tokens, mean @ fmap.interp, grid) for side, fmap in maps.items()}
     return OnGrid(coarse, torch.from_numpy(np.diff(inside.indptr) > 0))
+
+
+def on_raster(fmap: FeatureMap, grid: tuple[int, int]) -> bool:
+    """Whether the tokens of a map are the cells of `grid` themselves, as the patches of an encoder, resized bilinearly."""
+    if len(fmap.tokens) != grid[0] * grid[1] or grid[0] != grid[1] or fmap.size[0] != fmap.size[1]:
+        return False
+    resize = bilinear(grid[0], fmap.size[0])
+    return resize.nnz == fmap.interp.nnz and (resize != fmap.interp).nnz == 0
 
 
 def to_pixels(values: torch.Tensor, valid: torch.Tensor, grid: tuple[int, int], seen: np.ndarray) -> np.ndarray:

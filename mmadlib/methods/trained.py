@@ -57,8 +57,8 @@ class Trained(Method):
         self._maps: dict[int, tuple[FeatureMap, FeatureMap]] = {}
         self.make_networks()
         folder = None if checkpoint is None else Path(checkpoint)
-        self.losses = self.train(self.n_steps(self.settings.epochs, self.settings.steps), self.terms, self.networks,
-                                 self.optimisers(), features, folder, progress)
+        steps = self.n_steps(self.settings.passes(len(self.usable)), self.settings.steps)
+        self.losses = self.train(steps, self.terms, self.networks, self.optimisers(), features, folder, progress)
         self.finish(features, progress, folder)
         self._maps = {}
         self.fitted = True
@@ -93,9 +93,13 @@ class Trained(Method):
         """Steps of so many passes over the usable training images; `steps` when epochs is 0."""
         return epochs * -(-len(self.usable) // self.settings.batch) or steps
 
+    def seen(self, features: Features) -> np.ndarray:
+        """bool (H, W): the pixels that count."""
+        return features.foreground if self.settings.masked else np.ones_like(features.foreground)
+
     def pixels(self, features: Features) -> np.ndarray:
-        """Flat indices of the pixels that count: the foreground, or all of them with masked=False."""
-        return features.pixels if self.settings.masked else np.arange(features.foreground.size)
+        """Their flat indices: the foreground, or all of them with masked=False."""
+        return np.flatnonzero(self.seen(features))
 
     def maps(self, features: Features) -> tuple[FeatureMap, FeatureMap]:
         """The standardised RGB and 3D maps on the device."""

@@ -24,6 +24,7 @@ from mmadlib.paths import shown
 from mmadlib.progress import bar
 
 CHECKPOINTS = 20  # written during one training
+FEW = 50  # training images up to which a published budget for few shots holds
 Terms = Mapping[str, torch.Tensor]
 
 
@@ -44,6 +45,25 @@ class TrainSettings:
             whole(f"setting {name}", getattr(self, name), least)
         if not 0 < self.lr < float("inf"):
             raise SettingsError(f"setting lr={self.lr}: must be finite and above 0")
+
+    def passes(self, images: int) -> int:
+        """Epochs over so many training images; 0: `steps` decides."""
+        return self.epochs
+
+
+@dataclass(frozen=True)
+class ByShots(TrainSettings):
+    """Of methods whose papers train longer on few shots than on all."""
+
+    epochs: int = 100  # with at most FEW training images; 0: `steps` decides, for any number of them
+    epochs_full: int = 20  # with more
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("setting epochs_full", self.epochs_full, 1)
+
+    def passes(self, images: int) -> int:
+        return self.epochs_full if self.epochs and images > FEW else self.epochs
 
 
 @dataclass(frozen=True)
