@@ -6,16 +6,18 @@ sides and never meets aupro_01_exact. Printed numbers carry no spread, so an int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from mmadlib.draws import note, over_draws, per_draw
 from mmadlib.errors import SettingsError
 from mmadlib.few_shot import PROTOCOLS, protocol_of
-from mmadlib.rows import Row
+from mmadlib.methods import DISPLAY
+from mmadlib.rows import RECONSTRUCTED, Row
 from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
 
+UNPUBLISHED = "not published in an accessible source"
 COLUMNS = ["paper", "table", "confidence", "method", "dataset", "category", "shots", "metric", "published",
            "measured", "std", "n", "difference", "low", "high", "note"]
 # CPIR's tables 4 to 6: the names printed there -> our variants (specification of the paper's Sec. 4.4)
@@ -65,14 +67,36 @@ def compare(measured: pd.DataFrame, printed: pd.DataFrame, rows: Mapping[str, Ro
     return both[COLUMNS]
 
 
+def with_unpublished(printed: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The printed means, and a line without a value for each name that no paper prints a number of: in every dataset, number
+    of shots and metric that others print. `three` says so in the column of printed numbers."""
+    cells = printed.loc[printed["category"] == "mean", ["dataset", "category", "shots", "metric"]].drop_duplicates()
+    lines = [cells.assign(method=name, paper="", table="", confidence="") for name in names if name not in set(_base(printed))]
+    return pd.concat([printed, *lines], ignore_index=True)
+
+
+def _base(numbers: pd.DataFrame) -> pd.Series:
+    """The printed method names without what stands in brackets."""
+    return numbers["method"].str.split(" [", regex=False).str[0]
+
+
+def _label(name: str) -> str:
+    """ " (reconstruction)" where our number beside this printed name is one."""
+    return " (reconstruction)" if name.split(" [")[0] in {DISPLAY[method] for method in RECONSTRUCTED} else ""
+
+
+def _printed(row) -> str:
+    return UNPUBLISHED if pd.isna(row.published) else f"{row.published:.3f}"
+
+
 def _ours(row, std: bool = True) -> str:
     if row.n == 0:
         return row.note
-    return f"{row.measured:.3f}" + (f" ± {f'{row.std:.3f}' if row.n > 1 else '-'}" if std else "")
+    return f"{row.measured:.3f}" + (f" ± {f'{row.std:.3f}' if row.n > 1 else '-'}" if std else "") + _label(row.method)
 
 
 def _gap(row) -> str:
-    if row.n == 0:
+    if row.n == 0 or pd.isna(row.published):
         return ""
     return f"{row.difference:+.3f}" + (f" [{row.low:+.3f}, {row.high:+.3f}]" if row.n > 1 else "")
 
@@ -84,8 +108,8 @@ def three(numbers: pd.DataFrame) -> pd.DataFrame:
     """
     protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
     heading = ["source", "confidence", "dataset", "method", "shots", "metric", "published", "measured", "difference", "draws"]
-    lines = [[f"{r.paper}, {r.table}", r.confidence, r.dataset, r.method, r.shots, METRIC_NAMES[r.metric],
-              f"{r.published:.3f}", _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
+    lines = [[f"{r.paper}, {r.table}".strip(", "), r.confidence, r.dataset, r.method, r.shots, METRIC_NAMES[r.metric],
+              _printed(r), _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
     return pd.DataFrame(lines, columns=heading)
 
 
@@ -99,7 +123,8 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
     protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
     if numbers.duplicated(["method", columns]).any():
         raise SettingsError(f"several printed numbers a cell; fix all columns but {columns} and method first")
-    texts = numbers.assign(published=[f"{v:.3f}" for v in numbers["published"]], column=numbers[columns].replace(METRIC_NAMES),
+    texts = numbers.assign(column=numbers[columns].replace(METRIC_NAMES),
+                           published=[_printed(r) for r in numbers.itertuples(index=False)],
                            measured=[_ours(r, std=False) for r in numbers.itertuples(index=False)],
                            difference=[_gap(r).split(" ")[0] for r in numbers.itertuples(index=False)])
     known = [*PROTOCOLS["A"], *PROTOCOLS["B"], "mean"] if columns == "shots" else ["mean"]

@@ -9,6 +9,8 @@ from mmadlib.errors import unknown
 from mmadlib.methods import DISPLAY, METHODS
 from mmadlib.plots import PALETTE
 
+# methods without public code: what runs here is our reconstruction of what is known, and every table says so
+RECONSTRUCTED = {"pirn": "reconstruction", "cmsa": "reconstruction"}  # method -> its variant beside printed numbers
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
 GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
@@ -34,9 +36,16 @@ class Row:
         return self.method == "nearest"
 
     @property
+    def reconstructed(self) -> bool:
+        """Whether the method has no public code."""
+        return self.method in RECONSTRUCTED
+
+    @property
     def name(self) -> str:
-        """CFM, CPIR [ours_recon], Nearest neighbour [RGB]."""
+        """CFM, CPIR [ours_recon], PIRN (reconstruction), Nearest neighbour [RGB]."""
         name = DISPLAY.get(self.method, self.method)
+        if self.reconstructed and self.variant != RECONSTRUCTED[self.method]:
+            name += " (reconstruction)"
         if self.variant == "default":
             return name
         return f"{name} [{SANITY.get(self.variant, self.variant) if self.sanity else self.variant}]"
@@ -50,6 +59,11 @@ class Row:
         place = [m for m in METHODS if m != "nearest"].index(self.method)
         return {"color": COLOURS[place % len(COLOURS)], "dashes": DASHES[place // len(COLOURS) % len(DASHES)],
                 "marker": MARKERS[place % len(MARKERS)]}
+
+
+def beside_printed(variant: str = "published") -> dict[str, Row]:
+    """Printed name -> the row whose numbers stand beside it: that with the published settings, or the reconstruction."""
+    return {name: Row(method, RECONSTRUCTED.get(method, variant)) for method, name in DISPLAY.items()}
 
 
 def every_row() -> list[Row]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from mmadlib.errors import DataError, MetricUndefined, explain
-from mmadlib.methods import DISPLAY
 from mmadlib.paths import RESULTS, shown
 from mmadlib.record import COLUMNS
 from mmadlib.results import read_table
+from mmadlib.rows import Row
 
 NOT_RUN = "not run"
 SUBSET_ORDER = ["all", "rgb", "xyz", "both", "relation"]
@@ -62,7 +62,7 @@ def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -
 def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
     """One metric as method and variant x modality, averaged over categories, data seeds and seeds."""
     chosen = select(table, metric=metric, **where)
-    wide = chosen.assign(method=chosen["method"].map(lambda m: DISPLAY.get(m, m))).pivot_table(
+    wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name)).pivot_table(
         index=["method", "variant", "features"], columns="subset", values="value")
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
 

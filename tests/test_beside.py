@@ -130,3 +130,17 @@ class TestCpirTables:
     def test_the_classes_of_a_printed_mean(self):
         assert len(beside.classes(tables.published(), "mvtec3d")) == 10
         assert beside.classes(tables.published(), "real_iad_d3") == []
+
+
+def test_a_method_without_printed_numbers_says_so(ours):
+    asked = printed({("CFM", "mean", "4", "i_auroc"): 0.8, ("CFM", "keyed", "4", "i_auroc"): 0.9,
+                     ("BTF [RGB]", "mean", "2", "i_auroc"): 0.7})
+    more = beside.with_unpublished(asked, ["CFM", "BTF", "CMSA"])
+    assert more["method"].tolist() == ["CFM", "CFM", "BTF [RGB]", "CMSA", "CMSA"]
+    assert more["shots"].tolist()[3:] == ["4", "2"] and (more["category"][3:] == "mean").all()
+    rows = ROWS | {"CMSA": Row("nearest", "joint")}  # any row with measured numbers
+    lines = beside.three(beside.compare(ours, more[more["shots"] == "4"], rows, CATEGORIES))
+    assert lines["published"].tolist() == ["0.800", "0.900", "not published in an accessible source"]
+    last = lines.iloc[-1]
+    assert last["measured"].startswith("0.6") and last["measured"].endswith("(reconstruction)")
+    assert last["difference"] == "" and last["source"] == "" and lines["measured"][0] == "0.794 ± 0.020"

@@ -14,8 +14,16 @@ def test_names():
     assert Row("cfm").name == "CFM" and Row("cfm", "published").name == "CFM [published]"
     assert [Row("nearest", v).name for v in ("rgb", "xyz")] == ["Nearest neighbour [RGB]", "Nearest neighbour [3D]"]
     assert Row("nearest", "other").name == "Nearest neighbour [other]"
+    assert [Row("pirn", v).name for v in ("default", "none", "reconstruction")] == [
+        "PIRN (reconstruction)", "PIRN (reconstruction) [none]", "PIRN [reconstruction]"]
     with pytest.raises(UnknownName, match="unknown method 'cfn'"):
         Row("cfn")
+
+
+def test_what_stands_beside_a_printed_name():
+    found = rows.beside_printed("published")
+    assert found["CFM"] == Row("cfm", "published") and found["CMSA"] == Row("cmsa", "reconstruction")
+    assert list(found) == list(rows.DISPLAY.values())
 
 
 def test_every_method_has_a_row_and_the_sanity_rows_come_last():
