@@ -79,6 +79,18 @@ def test_training_learns_and_the_rate_falls_to_nothing(model):
     assert rates[0] == 1e-3 and rates[50] == pytest.approx(5e-4) and rates[100] == 0 and (np.diff(rates) < 0).all()
 
 
+def test_epochs_by_rule_and_as_given():
+    """100, or 20 with more than 50 images, at most `steps`; four images a step."""
+    def steps(images, **settings):
+        method = CMSA(**settings)
+        method.usable, method.networks = list(range(images)), {"phi_2": torch.nn.Linear(1, 1)}
+        return method.n_steps(method.settings.passes(images), method.settings.steps)
+
+    assert [steps(n) for n in (1, 4, 10, 50, 51, 60)] == [100, 100, 300, 400, 260, 300]
+    assert steps(4, steps=20) == 20 and steps(50, steps=10**6) == 1300
+    assert steps(60, epochs=100, steps=20) == 1500
+
+
 @pytest.mark.parametrize("settings", [QUICK, {"branches": "banks"}, {"branches": "bank2"}])
 def test_without_networks_to_train_no_step_is_taken(settings, tmp_path):
     method = CMSA(**settings).fit(shared_latent(2), progress=False, checkpoint=tmp_path / "c")

@@ -38,7 +38,7 @@ SPACES = ("pca", "raw", "latent")
 
 @dataclass(frozen=True)
 class Settings(AlignSettings):
-    """All (reconstruction), in full but for `cells`, see AlignSettings. A bank holds bank_share of the normal cells, at least
+    """All (reconstruction), in full but for what AlignSettings says. A bank holds bank_share of the normal cells, at least
     bank_floor and at most bank_size rows."""
 
     branches: str = "all"  # inter | bank2 | bank3 | banks: both | all
