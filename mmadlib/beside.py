@@ -6,7 +6,7 @@ sides and never meets aupro_01_exact. Printed numbers carry no spread, so an int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from mmadlib.rows import RECONSTRUCTED, Row
 from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
 
 UNPUBLISHED = "not published in an accessible source"
+ABSTRACTS = {"CMSA": "mvtec3d"}  # methods of which no number is accessible -> the dataset that their abstract speaks of
 COLUMNS = ["paper", "table", "confidence", "method", "dataset", "category", "shots", "metric", "published",
            "measured", "std", "n", "difference", "low", "high", "note"]
 # CPIR's tables 4 to 6: the names printed there -> our variants (specification of the paper's Sec. 4.4)
@@ -67,17 +68,13 @@ def compare(measured: pd.DataFrame, printed: pd.DataFrame, rows: Mapping[str, Ro
     return both[COLUMNS]
 
 
-def with_unpublished(printed: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """The printed means, and a line without a value for each name that no paper prints a number of: in every dataset, number
-    of shots and metric that others print. `three` says so in the column of printed numbers."""
-    cells = printed.loc[printed["category"] == "mean", ["dataset", "category", "shots", "metric"]].drop_duplicates()
-    lines = [cells.assign(method=name, paper="", table="", confidence="") for name in names if name not in set(_base(printed))]
+def with_unpublished(printed: pd.DataFrame) -> pd.DataFrame:
+    """The printed numbers, and lines without a value for the ABSTRACTS: a line for each number of shots and metric of which
+    others print means on that dataset. `three` and `stacked` say UNPUBLISHED there."""
+    means = printed.loc[printed["category"] == "mean", ["dataset", "category", "shots", "metric"]].drop_duplicates()
+    lines = [select(means, dataset=dataset).assign(method=name, paper=name, table="", confidence="-")
+             for name, dataset in ABSTRACTS.items()]
     return pd.concat([printed, *lines], ignore_index=True)
-
-
-def _base(numbers: pd.DataFrame) -> pd.Series:
-    """The printed method names without what stands in brackets."""
-    return numbers["method"].str.split(" [", regex=False).str[0]
 
 
 def _label(name: str) -> str:
@@ -141,4 +138,5 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
 def sources(numbers: pd.DataFrame) -> str:
     """Where the printed numbers stand and how sure the transcription is: "CPIR, Table 1 (primary)"."""
     groups = numbers.groupby(["paper", "table"], sort=False)["confidence"].unique()
-    return "; ".join(f"{paper}, {table} ({', '.join(sure)})" for (paper, table), sure in groups.items())
+    return "; ".join(f"{paper}, {table} ({', '.join(sure)})" if table else f"{paper}, {UNPUBLISHED}"
+                     for (paper, table), sure in groups.items())

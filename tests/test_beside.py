@@ -133,14 +133,18 @@ class TestCpirTables:
 
 
 def test_a_method_without_printed_numbers_says_so(ours):
-    asked = printed({("CFM", "mean", "4", "i_auroc"): 0.8, ("CFM", "keyed", "4", "i_auroc"): 0.9,
+    asked = printed({("CFM", "mean", "4", "i_auroc"): 0.8, ("CFM", "keyed", "4", "p_auroc"): 0.9,
                      ("BTF [RGB]", "mean", "2", "i_auroc"): 0.7})
-    more = beside.with_unpublished(asked, ["CFM", "BTF", "CMSA"])
+    more = beside.with_unpublished(asked)
     assert more["method"].tolist() == ["CFM", "CFM", "BTF [RGB]", "CMSA", "CMSA"]
     assert more["shots"].tolist()[3:] == ["4", "2"] and (more["category"][3:] == "mean").all()
+    assert len(beside.with_unpublished(asked.assign(dataset="eyecandies"))) == 3, "its abstract speaks of MVTec 3D-AD alone"
     rows = ROWS | {"CMSA": Row("nearest", "joint")}  # any row with measured numbers
-    lines = beside.three(beside.compare(ours, more[more["shots"] == "4"], rows, CATEGORIES))
-    assert lines["published"].tolist() == ["0.800", "0.900", "not published in an accessible source"]
+    compared = beside.compare(ours, more[more["shots"] == "4"], rows, CATEGORIES)
+    lines = beside.three(compared)
+    assert lines["published"].tolist() == ["0.800", "0.900", beside.UNPUBLISHED]
     last = lines.iloc[-1]
     assert last["measured"].startswith("0.6") and last["measured"].endswith("(reconstruction)")
-    assert last["difference"] == "" and last["source"] == "" and lines["measured"][0] == "0.794 ± 0.020"
+    assert last["difference"] == "" and last["source"] == "CMSA" and lines["measured"][0] == "0.794 ± 0.020"
+    assert beside.UNPUBLISHED in beside.stacked(compared.iloc[2:], "shots").to_string()
+    assert beside.sources(compared.iloc[2:]) == f"CMSA, {beside.UNPUBLISHED}"
