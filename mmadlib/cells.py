@@ -8,8 +8,9 @@
     methods: {nearest: {rgb: {bank: rgb}, joint: {}}}    # method -> variant -> settings
     options, reader, rule, root, device, test_limit, twins, checkpoint: as in evaluate.run_experiment
 
-`options` inside a variant's settings go over the file's: papers differ in their backbones. Every other YAML file there holds
-parameters of its notebook, for mmadlib.run.
+A variant's settings may hold `features`, `options` and `reader` of its own: papers differ in their backbones. Its options and
+reader go over the file's; those of the file are for the file's features, so a variant with `features` takes none of its
+options. Every other YAML file there holds parameters of its notebook, for mmadlib.run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ NEEDED = ("dataset", "categories", "shots", "seeds", "methods")
 COMMON = ("features", "options", "reader", "rule", "root", "device", "test_limit", "twins", "checkpoint")
 LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data_seeds": "data_seed"}  # -> field it narrows
 MAPPINGS = ("options", "reader", "methods")
+OWN = ("features", "options", "reader")  # what a variant may say for itself
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,14 @@ def _read(path: str | Path) -> tuple[str, dict[str, Any]]:
 def _cells(content: dict[str, Any]) -> list[Cell]:
     _check(content)
     common = {name: content[name] for name in COMMON if content.get(name) is not None}
-    options, cells = common.pop("options", {}), []
+    options, reader, cells = common.pop("options", {}), common.pop("reader", {}), []
     for method, variants in content["methods"].items():
         for variant, settings in variants.items():
             settings = dict(settings or {})
-            own = {"settings": settings, "options": options | settings.pop("options", {})}
-            cells += [Cell(content["dataset"], category, method, str(variant), shots or None, seed, data_seed, **own, **common)
+            own = {name: settings.pop(name) for name in OWN if name in settings}
+            own |= {"settings": settings, "reader": reader | own.get("reader", {}),
+                    "options": (options if "features" not in own else {}) | own.get("options", {})}
+            cells += [Cell(content["dataset"], category, method, str(variant), shots or None, seed, data_seed, **common | own)
                       for (data_seed, seed), category, shots in
                       itertools.product(map(_pair, content["seeds"]), content["categories"], content["shots"])]
     seen: set[Path] = set()
@@ -152,8 +156,11 @@ def _check(content: dict[str, Any]) -> None:
         if not isinstance(variants, dict) or not variants:
             raise SettingsError(f"methods: {method}={variants!r}: expected its variants, e.g. {method}: {{default: {{}}}}")
         for variant, settings in variants.items():
-            if not isinstance(settings or {}, dict) or not isinstance((settings or {}).get("options", {}), dict):
+            if not isinstance(settings or {}, dict):
                 raise SettingsError(f"methods: {method}: {variant}={settings!r}: expected a mapping of settings, or {{}}")
+            for name in ("options", "reader"):
+                if not isinstance(given := (settings or {}).get(name, {}), dict):
+                    raise SettingsError(f"methods: {method}: {variant}: {name}={given!r}: expected a mapping, or {{}}")
 
 
 def _pair(seed: Any) -> tuple[int, int]:

@@ -34,6 +34,24 @@ def test_options_of_a_variant_go_over_those_of_the_file():
     assert cell.options == {"size": 112, "pad": "zero"} and cell.settings == {"lr": 0.1}
 
 
+def test_a_variant_may_read_the_data_in_its_own_way():
+    variants = {"published": {}, "camera": {"reader": {"frame": "camera"}}}
+    sweep = SWEEP | {"reader": {"frame": "literature", "light": 4}, "methods": {"cfm": variants}}
+    readers = {c.variant: c.reader for c in read_sweep(sweep)}
+    assert readers == {"published": {"frame": "literature", "light": 4}, "camera": {"frame": "camera", "light": 4}}
+
+
+def test_a_variant_with_features_of_its_own_takes_no_option_of_the_file():
+    variants = {"file": {"lr": 0.1}, "own": {"lr": 0.1, "features": "random", "options": {"pad": "zero"}},
+                "bare": {"features": "descriptors+random"}}
+    cells = read_sweep(SWEEP | {"features": "paper", "options": {"backbone_mode": "compat"}, "methods": {"cfm": variants}})
+    found = {c.variant: (c.features, c.options, c.settings) for c in cells}
+    assert found == {"file": ("paper", {"backbone_mode": "compat"}, {"lr": 0.1}),
+                     "own": ("random", {"pad": "zero"}, {"lr": 0.1}), "bare": ("descriptors+random", {}, {})}
+    own = next(c for c in cells if c.variant == "own")
+    assert own.folder().parts[-3] == own.source()["features"] == own.expected()["features"]["rgb"] == "random"
+
+
 def test_expected_settings_are_those_of_a_run():
     cell = read_sweep(SWEEP | {"options": {"pad": "zero"}})[0]
     assert cell.expected()["features"] == Extractor("descriptors", "descriptors", pad="zero").settings
@@ -49,6 +67,9 @@ def test_expected_settings_are_those_of_a_run():
     ({"methods": {"cfm": {"fast": {"steps": 0}}}}, "steps=0"),
     ({"methods": {"cfm": {"fast": 400}}}, "fast=400: expected a mapping"),
     ({"methods": {"cfm": {}}}, "expected its variants"),
+    ({"methods": {"cfm": {"own": {"features": "descriptor"}}}}, "unknown features 'descriptor'"),
+    ({"methods": {"cfm": {"own": {"options": "zero"}}}}, "own: options='zero': expected a mapping"),
+    ({"methods": {"cfm": {"own": {"reader": "camera"}}}}, "own: reader='camera': expected a mapping"),
     ({"methods": {"cfm": {"a/b": {}}}}, "cannot be part of a run's folder"),
     ({"methods": ["cfm"]}, "expected a mapping"),
     ({"features": "descriptor"}, "unknown features 'descriptor'"),
