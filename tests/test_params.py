@@ -12,6 +12,7 @@ from mmadlib.methods import METHODS
 from mmadlib.methods.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS
+from mmadlib.rows import RECONSTRUCTED
 from mmadlib.run import check, declared_types, read_yaml
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
@@ -35,7 +36,7 @@ def test_every_file_says_what_it_is_for(path):
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
 def test_every_sweep_can_be_read(path):
     cells = read_sweep(path)
-    assert cells and all(c.device == "cuda" and c.root is None for c in cells if c.features == "paper")
+    assert cells and all(c.device == "cuda" and c.root is None for c in cells if c.features not in ("descriptors", "random"))
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=name)
@@ -48,13 +49,15 @@ def test_parameters_exist_in_the_notebook_and_settings_in_the_method(path):
     assert Options(**json.loads(params.get("options") or "{}"))
 
 
-@pytest.mark.parametrize("path", sorted(PARAMS.glob("2*/*_published.yaml")), ids=name)
-def test_published_rows_of_the_grids_are_the_published_settings(path):
+@pytest.mark.parametrize("path", sorted([*PARAMS.glob("2*/*_published.yaml"), *PARAMS.glob("2*/*_reconstruction.yaml")]),
+                         ids=name)
+def test_rows_of_the_grids_have_the_settings_of_the_methods_own_file(path):
     given, method = read_yaml(path), path.parent.name.partition("_")[2]
+    assert given["variant"] == path.stem.partition("_")[2] == RECONSTRUCTED.get(method, "published")
     said = {key: json.loads(given.get(key, "{}")) for key in ("settings", "options", "reader")}
     for folder in ("40_few_shot_5_10_50", "41_few_shot_1_2_4"):
         grid = read_sweep(f"{folder}/{given['dataset']}.yaml")
-        cell = next(c for c in grid if (c.method, c.variant) == (method, "published"))
+        cell = next(c for c in grid if (c.method, c.variant) == (method, given["variant"]))
         assert METHODS[method](**cell.settings).settings == METHODS[method](**said["settings"]).settings
         assert (cell.options, cell.reader, cell.features) == (said["options"], said["reader"], given["features"])
 
@@ -64,7 +67,8 @@ def test_published_rows_of_the_grids_are_the_published_settings(path):
 def test_the_full_grids_have_every_method_category_and_seed(folder, dataset):
     cells = read_sweep(f"{folder}/{dataset}.yaml")
     rows = {(c.method, c.variant) for c in cells}
-    assert rows == {(m, "published") for m in METHODS if m != "nearest"} | {("nearest", bank) for bank in BANKS}
+    own = {(m, RECONSTRUCTED.get(m, "published")) for m in METHODS if m != "nearest"}
+    assert rows == own | {("pirn", "common")} | {("nearest", bank) for bank in BANKS}
     assert {c.seed for c in cells} == set(range(5)) and len({c.category for c in cells}) == 10
     assert len(cells) == len(rows) * 5 * 10 * len({c.shots for c in cells})
 
@@ -75,6 +79,16 @@ def test_the_two_protocols_never_share_a_number_of_shots(dataset):
     assert {c.shots for c in a} == {5, 10, 50, None} and {c.shots for c in b} == {1, 2, 4}
     assert {c.rule for c in a + b} == {"auto"}, "auto draws 1, 2 and 4 shots by the fixed rule, the others at random"
     assert {c.method for c in a} == {c.method for c in b}
+
+
+@pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
+@pytest.mark.parametrize("folder", ["40_few_shot_5_10_50", "41_few_shot_1_2_4"])
+def test_pirn_runs_on_its_own_inputs_and_on_those_of_the_other_rows(folder, dataset):
+    cells = {(c.method, c.variant): c for c in read_sweep(f"{folder}/{dataset}.yaml")}
+    own, common, cfm = cells["pirn", "reconstruction"], cells["pirn", "common"], cells["cfm", "published"]
+    assert own.features == "dinov2_vitb14+normals_dinov2_vitb14"
+    assert own.options == {"rgb_layers": "2-9"} and own.reader.get("frame", "camera") == "camera", "normals face the camera"
+    assert common.source() == cfm.source(), "one backbone, so that only the method differs"
 
 
 def test_the_ablation_runs_the_rows_of_the_papers_tables():
