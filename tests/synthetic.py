@@ -5,6 +5,7 @@ from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.methods import training
+from mmadlib.methods.trained import Trained
 
 
 def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
@@ -27,6 +28,11 @@ def shared_latent(n: int = 3, size: int = 24, seed: int = 0, family: str = "desc
         xyz[~foreground.ravel()] = 0
         samples.append(pixel_features(rgb.astype(np.float32), xyz.astype(np.float32), foreground, family))
     return samples
+
+
+def brief(method: type[Trained], steps: int) -> dict:
+    """Settings with which a method takes so many steps."""
+    return {"steps": steps} | ({"epochs": 0} if issubclass(method.Settings, training.ByShots) else {})
 
 
 def stop_training(monkeypatch, at: int) -> list[None]:

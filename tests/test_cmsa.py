@@ -80,15 +80,15 @@ def test_training_learns_and_the_rate_falls_to_nothing(model):
 
 
 def test_epochs_by_rule_and_as_given():
-    """100, or 20 with more than 50 images, at most `steps`; four images a step."""
+    """100, or 20 with more than 50 images; four images a step."""
     def steps(images, **settings):
         method = CMSA(**settings)
         method.usable, method.networks = list(range(images)), {"phi_2": torch.nn.Linear(1, 1)}
         return method.n_steps(method.settings.passes(images), method.settings.steps)
 
-    assert [steps(n) for n in (1, 4, 10, 50, 51, 60)] == [100, 100, 300, 400, 260, 300]
-    assert steps(4, steps=20) == 20 and steps(50, steps=10**6) == 1300
-    assert steps(60, epochs=100, steps=20) == 1500
+    assert [steps(n) for n in (1, 4, 10, 50, 51, 60)] == [100, 100, 300, 1300, 260, 300]
+    assert steps(4, epochs=30) == 30 and steps(60, epochs_full=100) == 1500
+    assert steps(4, epochs=0, steps=20) == steps(60, epochs=0, steps=20) == 20
 
 
 @pytest.mark.parametrize("settings", [QUICK, {"branches": "banks"}, {"branches": "bank2"}])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent
+from synthetic import brief, shared_latent
 from test_extractor import TINY, dome
 
 from mmadlib.features import Extractor
@@ -22,7 +22,7 @@ def whole_floats(monkeypatch):
 
 
 def small(name: str, device: str = DEVICE, **settings):
-    return METHODS[name](device=device, **({"steps": 5} | settings if name in LEARNED else settings))
+    return METHODS[name](device=device, **(brief(METHODS[name], 5) if name in LEARNED else {}) | settings)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent, stop_training
+from synthetic import brief, shared_latent, stop_training
 from torch import nn
 
 from mmadlib.errors import OutputError, TrainingError, WeightsError
@@ -17,8 +17,8 @@ from mmadlib.methods.training import Checkpoint, train, update
 LEARNED = {name: cls for name, cls in METHODS.items() if issubclass(cls, Trained)}
 
 
-def small(name: str, **settings):
-    return LEARNED[name](steps=20, **settings)
+def small(name: str, seed: int = 0, **settings):
+    return LEARNED[name](seed=seed, **brief(LEARNED[name], 20) | settings)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_methods_resume_from_their_checkpoint(name, tmp_path, monkeypatch):
 def test_another_training_is_refused(name, tmp_path):
     samples = shared_latent(2)
     small(name).fit(samples, progress=False, checkpoint=tmp_path / "c")
-    for other, data in ((small(name, lr=0.01), samples), (LEARNED[name](seed=1, steps=20), samples),
+    for other, data in ((small(name, lr=0.01), samples), (small(name, seed=1), samples),
                         (small(name), shared_latent(2, seed=5))):
         with pytest.raises(WeightsError, match="checkpoint of another training"):
             other.fit(data, progress=False, checkpoint=tmp_path / "c")

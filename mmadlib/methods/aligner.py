@@ -20,7 +20,7 @@ from mmadlib.methods.alignment import Canonical, Head, canonical, close, infonce
 from mmadlib.methods.distances import cosine_loss
 from mmadlib.methods.token_grid import OnGrid, grid_size, on_grid
 from mmadlib.methods.trained import PICK, Trained
-from mmadlib.methods.training import FEW, Terms, TrainSettings
+from mmadlib.methods.training import ByShots, Terms
 
 ALIGN = {"infonce": 256, "cos_vicreg": 256, "cca": 64}  # objective -> width of the latent
 PHI = {"rgb": "phi_2", "xyz": "phi_3"}
@@ -28,11 +28,10 @@ CANDIDATES = 6  # a stream of random numbers below one seed
 
 
 @dataclass(frozen=True)
-class AlignSettings(TrainSettings):
-    """All (reconstruction). In full, cells is 1024 and steps has no end: the defaults are reduced for one CPU core. A step
-    takes cells, so `pixels` stays 0."""
+class AlignSettings(ByShots):
+    """All (reconstruction). In full, cells is 1024: the default is reduced for one CPU core. A step takes cells, so `pixels`
+    stays 0."""
 
-    epochs: int = 0  # 0: by rule, 100, or 20 with more than FEW training images, and at most `steps` updates
     pixels: int = 0
     align: str = "infonce"  # infonce | cos_vicreg | cca: closed form, no training
     hidden: int = 512
@@ -60,10 +59,6 @@ class AlignSettings(TrainSettings):
         if self.pixels:
             raise SettingsError(f"setting pixels={self.pixels}: cells are drawn in place of pixels; leave it 0 and set cells")
 
-    def passes(self, images: int) -> int:
-        """Epochs over so many training images."""
-        return self.epochs or (20 if images > FEW else 100)
-
 
 class Aligner(Trained):
     """networks "phi_2", "phi_3": heads of RGB and 3D features, none where `aligned` is False."""
@@ -87,11 +82,8 @@ class Aligner(Trained):
         return {"adamw": self._adamw}
 
     def n_steps(self, epochs: int, steps: int) -> int:
-        """Steps of so many epochs, bounded by `steps` where they are those of the rule; 0 without anything to train."""
-        if not any(list(net.parameters()) for net in self.networks.values()):
-            return 0
-        wanted = super().n_steps(epochs, steps)
-        return wanted if self.settings.epochs else min(wanted, steps)
+        """As for every method, but 0 without anything to train."""
+        return super().n_steps(epochs, steps) if any(list(net.parameters()) for net in self.networks.values()) else 0
 
     def rate(self, step: int) -> float:
         """Cosine from lr to 0, of the step alone: so a resumed training goes on with the same bits."""
