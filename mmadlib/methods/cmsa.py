@@ -112,7 +112,8 @@ class CMSA(Aligner):
         """Closed-form heads, banks, and the range of every map on normal cells.
 
         A bank is measured without the rows of a cell's own image, see LightBank.normal_distances; axes and coreset are those
-        of all images. A_x is measured on the training cells themselves, as the heads are not trained again.
+        of all images. A_x is measured on the training cells themselves, as the heads are not trained again: on few shots of
+        rendered data, new normal cells then lie at about .2 +- 1.1 in its units, and at -.5 +- .7 in those of the banks.
         """
         s, self.banks, self.ranges = self.settings, {}, {}
         self.solve(features)
