@@ -1,13 +1,12 @@
-"""Balanced assignment: marginals, invariances, convexity, against POT, and what balance changes."""
+"""Balanced assignment: marginals, invariances, convexity, and what balance changes."""
 
 import math
 
 import numpy as np
-import ot
 import pytest
 import torch
 
-from mmadlib.methods.assignment import RULES, assign, cosines, sinkhorn, usage
+from mmadlib.methods.assignment import RULES, assign, usage
 
 N, K, D = 256, 10, 64
 TOLERANCE = {(0.05, 20): 0.6, (0.05, 50): 0.14, (0.05, 100): 0.06, (0.1, 20): 0.05, (0.5, 5): 1e-4}  # worst column, relative
@@ -30,20 +29,6 @@ def test_marginals(clusters, eps, iterations):
     assert (T >= 0).all() and T.sum() == pytest.approx(N, rel=1e-5)
     torch.testing.assert_close(T.sum(0), torch.ones(N), atol=1e-5, rtol=0)
     assert float((T.sum(1) / (N / K) - 1).abs().max()) < TOLERANCE[eps, iterations]
-
-
-@pytest.mark.parametrize("eps", [0.01, 0.05, 0.5])
-def test_the_plan_is_pots(clusters, eps):
-    Z, P, valid = clusters
-    C = (1 - cosines(Z, P)).double().numpy()
-    reference = ot.bregman.sinkhorn_log(np.full(K, N / K), np.ones(N), C, reg=eps, numItermax=20_000, stopThr=1e-10)
-    T = sinkhorn(torch.from_numpy(C), valid, eps, 20_000 if eps == 0.01 else 2000)
-    np.testing.assert_allclose(T, reference, atol=2e-4)
-
-
-def test_a_small_eps_does_not_underflow(clusters):
-    T = assign(*clusters, eps=1e-3, iterations=20)
-    assert T.isfinite().all() and T.sum() == pytest.approx(N, rel=1e-4)
 
 
 def test_permutations_and_scales(clusters):
@@ -103,15 +88,7 @@ def test_images_do_not_mix(clusters):
     torch.testing.assert_close(both[0], assign(Z, P, valid), atol=1e-6, rtol=1e-5)
 
 
-def test_gradient_through_the_loop_or_not(clusters):
-    torch.manual_seed(0)
-    C, w, valid = torch.rand(3, 6).requires_grad_(), torch.randn(3, 6), torch.ones(6, dtype=torch.bool)
-    (sinkhorn(C, valid, 0.5, 5) * w).sum().backward()
-    step = torch.zeros(3, 6)
-    step[1, 2] = 1e-2
-    with torch.no_grad():
-        slope = ((sinkhorn(C + step, valid, 0.5, 5) - sinkhorn(C - step, valid, 0.5, 5)) * w).sum() / 2e-2
-    assert C.grad[1, 2].item() == pytest.approx(slope.item(), rel=1e-2) and abs(slope) > 1e-2
+def test_the_weights_may_be_left_without_a_gradient(clusters):
     P = clusters[1].clone().requires_grad_()
     assert assign(clusters[0], P, clusters[2]).requires_grad
     assert not assign(clusters[0], P, clusters[2], detach=True).requires_grad

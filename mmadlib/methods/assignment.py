@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from mmadlib.methods.sinkhorn import sinkhorn
+
 RULES = ("ot", "softmax", "sigmoid", "linear")
 
 
@@ -16,25 +18,6 @@ def cosines(Z: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
     """cos(p_k, z_n), (..., K, N), of tokens Z (..., N, D) and prototypes P (..., K, D), in float32; 0 with a zero vector."""
     with torch.autocast(Z.device.type, enabled=False):
         return F.normalize(P.float(), dim=-1) @ F.normalize(Z.float(), dim=-1).transpose(-1, -2)
-
-
-def sinkhorn(C: torch.Tensor, valid: torch.Tensor, eps: float = 0.05, iterations: int = 50) -> torch.Tensor:
-    """Balanced plan T (..., K, N) of costs C (..., K, N): rows of valid tokens sum to 1, each prototype's entries to N/K.
-
-    valid       bool (..., N): the N tokens that take part; the others get zeros
-    eps         weight of the entropy; iterations  passes over both marginals, the last half-step on the tokens, so that a
-                token's weights sum to 1 exactly and the prototypes' shares as well as (eps, iterations) allow
-
-    Everything is in the log domain, so that a small eps does not underflow, and differentiable through the loop.
-    """
-    M, valid = -C.float() / eps, valid.unsqueeze(-2)
-    share = (valid.sum(-1, keepdim=True) / C.shape[-2]).log()
-    out = torch.full_like(M[..., :1, :], -torch.inf)  # potential of tokens that take no part
-    f = torch.zeros_like(out).where(valid, out)
-    for _ in range(iterations):
-        g = share - torch.logsumexp(M + f, -1, keepdim=True)
-        f = (-torch.logsumexp(M + g, -2, keepdim=True)).where(valid, out)
-    return torch.exp(M + f + g)
 
 
 def assign(Z: torch.Tensor, P: torch.Tensor, valid: torch.Tensor, rule: str = "ot", eps: float = 0.05, iterations: int = 50,
