@@ -15,7 +15,7 @@ from mmadlib.errors import SettingsError
 from mmadlib.few_shot import PROTOCOLS, protocol_of
 from mmadlib.methods import DISPLAY
 from mmadlib.rows import RECONSTRUCTED, Row
-from mmadlib.tables import METRIC_NAMES, NOT_RUN, select
+from mmadlib.tables import METRIC_NAMES, NOT_RUN, on_features, select
 
 UNPUBLISHED = "not published in an accessible source"
 ABSTRACTS = {"CMSA": "mvtec3d"}  # methods of which no number is accessible -> the dataset that their abstract speaks of
@@ -55,7 +55,7 @@ def compare(measured: pd.DataFrame, printed: pd.DataFrame, rows: Mapping[str, Ro
     if printed["dataset"].nunique() > 1 or (printed["confidence"] == "unverified").any():
         raise SettingsError("compare takes checked printed numbers of one dataset; select them from tables.published()")
     printed = printed[printed["metric"].isin(METRIC_NAMES)].rename(columns={"value": "published"})
-    ours = select(measured, dataset=next(iter(printed["dataset"]), ""), features=features, subset="all")
+    ours = on_features(select(measured, dataset=next(iter(printed["dataset"]), ""), subset="all"), features)
     wanted = sorted(set(printed["category"]))
     cells = pd.concat([_measured(ours, categories if c == "mean" else [c], c) for c in wanted or ["mean"]])
     cells = cells.rename(columns={"method": "short", "mean": "measured"}).drop(columns=["subset", "found", "needed"])

@@ -15,7 +15,7 @@ from mmadlib.draws import CELL, DRAW, note, over_draws, per_draw
 from mmadlib.errors import SettingsError, unknown
 from mmadlib.methods import METHODS
 from mmadlib.rows import Row
-from mmadlib.tables import OUR_METRICS, SUBSET_ORDER, select
+from mmadlib.tables import OUR_METRICS, SUBSET_ORDER, on_features, select
 
 PROTOCOLS = {"A": ("5", "10", "50", "full"), "B": ("1", "2", "4")}
 
@@ -49,11 +49,14 @@ class Plan:
         protocol_of(self.shots)
 
     @classmethod
-    def of(cls, cells: Sequence[Cell]) -> Plan:
+    def of(cls, cells: Sequence[Cell], features: str = "") -> Plan:
         """The plan of a sweep (cells.read_sweep). Methods that the sweep leaves out get a row all the same: not run.
 
+        features  only the runs on these, or on what stands for them in a row with inputs of its own; default: of the first
         Raises SettingsError when no run is left, or when the shots mix protocols.
         """
+        features = features or next((c.features for c in cells), "")
+        cells = [c for c in cells if c.features == Row(c.method, c.variant).inputs(features)]
         if not cells:
             raise SettingsError("no runs to make a table of; does the sweep have these features?")
 
@@ -64,7 +67,7 @@ class Plan:
         rows += [Row(m) for m in METHODS if m not in {r.method for r in rows}]
         rows.sort(key=lambda r: (r.sanity, list(METHODS).index(r.method)))
         draws = dict.fromkeys((c.data_seed, c.seed) for c in cells)
-        return cls(cells[0].dataset, cells[0].features, values("category"), tuple(str(k or "full") for k in values("shots")),
+        return cls(cells[0].dataset, features, values("category"), tuple(str(k or "full") for k in values("shots")),
                    tuple(draws), tuple(rows))
 
     @property
@@ -89,7 +92,7 @@ class Plan:
 
 def planned(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """`per_draw` of the plan's rows, shots and draws alone, with their names."""
-    draws = per_draw(select(table, dataset=plan.dataset, features=plan.features), plan.categories)
+    draws = per_draw(on_features(select(table, dataset=plan.dataset), plan.features), plan.categories)
     keep = (pd.MultiIndex.from_frame(draws[DRAW]).isin(plan.draws) & draws["shots"].isin(plan.shots)
             & pd.MultiIndex.from_frame(draws[["method", "variant"]]).isin([(r.method, r.variant) for r in plan.rows]))
     return _named(draws[keep].reset_index(drop=True))
@@ -110,7 +113,7 @@ def summary(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
     The subsets and metrics are those that any run of the dataset has; all metrics of tables.OUR_METRICS where none was run.
     """
-    seen = select(table, dataset=plan.dataset, features=plan.features)[["subset", "metric"]].drop_duplicates()
+    seen = on_features(select(table, dataset=plan.dataset), plan.features)[["subset", "metric"]].drop_duplicates()
     kinds = list(seen.itertuples(index=False, name=None)) or [("all", m) for m in OUR_METRICS]
     cells = [(r.method, r.variant, k, *kind) for kind in kinds for r in plan.rows for k in plan.shots]
     full = over_draws(planned(table, plan)).set_index(CELL).reindex(pd.MultiIndex.from_tuples(cells, names=CELL)).reset_index()

@@ -11,6 +11,8 @@ from mmadlib.plots import PALETTE
 
 # methods without public code: what runs here is our reconstruction of what is known, and every table says so
 RECONSTRUCTED = {"pirn": "reconstruction", "cmsa": "reconstruction"}  # method -> its variant beside printed numbers
+# a variant that runs on inputs of its paper's own, and still stands in the tables of the backbones that the others share
+OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14"}
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
 GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
@@ -49,6 +51,10 @@ class Row:
         if self.variant == "default":
             return name
         return f"{name} [{SANITY.get(self.variant, self.variant) if self.sanity else self.variant}]"
+
+    def inputs(self, features: str) -> str:
+        """The features that this row has in a table of `features`: those, or with backbones the inputs of its own paper."""
+        return OWN_INPUTS.get((self.method, self.variant), features) if features == "paper" else features
 
     @property
     def look(self) -> dict[str, Any]:

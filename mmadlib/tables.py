@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmadlib.errors import DataError, MetricUndefined, explain
+from mmadlib.methods import METHODS
 from mmadlib.paths import RESULTS, shown
 from mmadlib.record import COLUMNS
 from mmadlib.results import read_table
@@ -46,6 +47,14 @@ def select(table: pd.DataFrame, /, **where: object) -> pd.DataFrame:
     for column, value in where.items():
         table = table[table[column].astype(str) == str(value)]
     return table
+
+
+def on_features(table: pd.DataFrame, features: str) -> pd.DataFrame:
+    """Rows on these features, and under the same name those of `rows.OWN_INPUTS`, which have inputs of their own."""
+    keys = table[["method", "variant"]].drop_duplicates().itertuples(index=False, name=None)
+    inputs = {key: Row(*key).inputs(features) if key[0] in METHODS else features for key in keys}
+    wanted = [inputs[key] for key in zip(table["method"], table["variant"], strict=True)]
+    return table[table["features"] == wanted].assign(features=features)
 
 
 def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:

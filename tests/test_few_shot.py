@@ -11,6 +11,7 @@ from mmadlib import few_shot
 from mmadlib.cells import read_sweep
 from mmadlib.errors import SettingsError
 from mmadlib.methods import METHODS
+from mmadlib.record import COLUMNS
 from mmadlib.rows import Row
 from mmadlib.tables import select
 
@@ -137,3 +138,19 @@ def test_curves_are_drawn_from_whole_draws(whole):
     drawn = few_shot.whole(few_shot.planned(part, plan()))
     assert set(drawn.loc[drawn["subset"] == "all", "data_seed"]) == {1, 3}
     assert set(drawn["name"]) == {r.name for r in plan().rows}
+
+
+def test_a_row_with_inputs_of_its_own_stands_among_the_others():
+    sweep = {"dataset": "mvtec3d", "features": "paper", "categories": ["bagel"], "shots": [10], "seeds": [0],
+             "methods": {"cfm": {"published": {}}, "pirn": {
+                 "reconstruction": {"features": "dinov2_vitb14+normals_dinov2_vitb14"}, "common": {}}}}
+    found = few_shot.Plan.of(read_sweep(sweep), "paper")
+    named = {r.name for r in found.rows}
+    assert found.features == "paper" and {"PIRN [reconstruction]", "PIRN (reconstruction) [common]"} <= named
+    other = "dinov2_vitb14+normals_dinov2_vitb14"
+    rows = [["mvtec3d", 0, "bagel", m, v, f, "10", 0, "all", "i_auroc", x] for m, v, f, x in (
+        ("cfm", "published", "paper", 0.9), ("cfm", "published", other, 0.1), ("pirn", "reconstruction", other, 0.8),
+        ("pirn", "reconstruction", "paper", 0.2), ("pirn", "common", "paper", 0.7))]
+    cells = few_shot.summary(pd.DataFrame(rows, columns=COLUMNS), found)
+    means = cells.dropna(subset="mean").set_index(["method", "variant"])["mean"].to_dict()
+    assert means == {("cfm", "published"): 0.9, ("pirn", "reconstruction"): 0.8, ("pirn", "common"): 0.7}
