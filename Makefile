@@ -77,7 +77,7 @@ test: setup  ## style, unit and contract tests with coverage, notebooks against 
 
 bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
-	OMP_NUM_THREADS=2 $(PY) benchmarks/paper_size.py cfm cpir cfr
+	OMP_NUM_THREADS=2 $(PY) benchmarks/paper_size.py cfm cpir cfr pirn cmsa
 
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place
 	OMP_NUM_THREADS=1 $(PY) workflow/store.py $(NOTEBOOKS)

@@ -1,9 +1,9 @@
-"""What the methods need at the papers' sizes: python benchmarks/paper_size.py [cfm cpir cfr cmdr_iad] [--device cuda]
+"""What the methods need at the papers' sizes: python benchmarks/paper_size.py [METHOD ...] [--device cuda]
 
 Random features in the shapes of DINO ViT-B/8 (28 x 28 tokens x 768) and Point-MAE (1024 groups x 1152, blended on each of
-224 x 224 points), the published settings of workflow/params, one optimiser step per trained stage, one scored image. Printed
-are parameters, wall-clock seconds and the peak of memory in each stage; every method has a process of its own. Features have
-no meaning here, so no score is shown.
+224 x 224 points), for PIRN of DINOv2 ViT-B/14 on picture and surface normals (16 x 16 x 768 each); the settings of
+workflow/params, one optimiser step per trained stage, one scored image. Printed are parameters, wall-clock seconds and the
+peak of memory in each stage; every method has a process of its own. Features have no meaning here, so no score is shown.
 """
 
 from __future__ import annotations
@@ -28,24 +28,29 @@ from mmadlib.paths import WORKFLOW
 from mmadlib.run import read_yaml
 
 SIZE, PATCHES, RGB_WIDTH, GROUPS, XYZ_WIDTH = 224, 28, 768, 1024, 1152
-NOTEBOOKS = {"cfm": "20_cfm", "cpir": "21_cpir", "cfr": "22_cfr", "cmdr_iad": "23_cmdr_iad"}
+PARAMS = {"cfm": "20_cfm/mvtec3d_published", "cpir": "21_cpir/mvtec3d_published", "cfr": "22_cfr/mvtec3d_published",
+          "cmdr_iad": "23_cmdr_iad/mvtec3d_published", "pirn": "24_pirn/mvtec3d_reconstruction",
+          "cmsa": "25_cmsa/mvtec3d_reconstruction"}
 BRIEF = {"epochs": 0, "steps": 1, "retriever_epochs": 0, "retriever_steps": 1}  # in place of the published durations
 
 
 def published(method: str) -> dict:
-    """The published settings, but for the number of steps."""
-    settings = json.loads(read_yaml(WORKFLOW / "params" / NOTEBOOKS[method] / "mvtec3d_published.yaml")["settings"])
+    """The settings of the paper or of its reconstruction, but for the number of steps."""
+    settings = json.loads(read_yaml(WORKFLOW / "params" / f"{PARAMS[method]}.yaml")["settings"])
     known = METHODS[method].Settings.__dataclass_fields__
     return settings | {name: value for name, value in BRIEF.items() if name in known}
 
 
-def image(seed: int) -> Features:
+def image(seed: int, method: str) -> Features:
     """A sample with a point in every pixel, its features random."""
     rng = np.random.default_rng(seed)
     v, u = np.mgrid[:SIZE, :SIZE] - SIZE / 2 + 0.5
     cloud = np.stack([8e-4 * u, 8e-4 * v, 0.5 + 0.01 * np.sin(u / 20)], -1).astype(np.float32)
     points, valid = cloud.reshape(-1, 3), np.ones((SIZE, SIZE), bool)
     centres = points[np.sort(rng.choice(len(points), GROUPS, replace=False))]
+    if method == "pirn":
+        both = [Patches(rng.normal(size=(16**2, RGB_WIDTH)).astype(np.float32)) for _ in range(2)]
+        return compose(Tokens(*both, cloud, valid, Truth(~valid), {"family": "paper"}))
     rgb, xyz = (rng.normal(size=shape).astype(np.float32) for shape in ((PATCHES**2, RGB_WIDTH), (GROUPS, XYZ_WIDTH)))
     return compose(Tokens(Patches(rgb), Groups(xyz, *three_nearest(points, centres)), cloud, valid, Truth(~valid),
                           {"family": "paper", "rgb": "dino_vitb8", "xyz": "point_mae"}))
@@ -89,7 +94,7 @@ def measure(method: str, images: int, device: str) -> None:
     print(f"{DISPLAY[method]}: training images {images}, of a step {settings['batch']}; "
           f"device {device}, threads {torch.get_num_threads()}")
     laps = Laps(model.device)
-    features = [image(seed) for seed in range(images)]
+    features = [image(seed, method) for seed in range(images)]
     laps("features")
     model.train = laps.around(lambda *given, label: type(model).train(model, *given, label))
     model.fit(features, progress=False)
@@ -102,13 +107,13 @@ def measure(method: str, images: int, device: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Seconds and memory at the papers' sizes.")
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"{' | '.join(NOTEBOOKS)}; default: all")
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"{' | '.join(PARAMS)}; default: all")
     parser.add_argument("--images", type=int, default=1, help="training images at least; a published batch may be larger")
     parser.add_argument("--device", default="cpu", help="cpu | cuda")
     args = parser.parse_args()
-    methods = args.methods or list(NOTEBOOKS)
-    if unknown := set(methods) - set(NOTEBOOKS):
-        parser.error(f"unknown {', '.join(sorted(unknown))}; there are {', '.join(NOTEBOOKS)}")
+    methods = args.methods or list(PARAMS)
+    if unknown := set(methods) - set(PARAMS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; there are {', '.join(PARAMS)}")
     if len(methods) == 1:
         measure(methods[0], args.images, args.device)
         return 0

@@ -107,6 +107,27 @@ def test_nothing_is_written_while_scoring(image):
     assert all(torch.equal(before[k].nan_to_num(-1), v.nan_to_num(-1)) for k, v in net.state_dict().items())
 
 
+def trained(residual: str, lr: float, steps: int, images: int = 5) -> float:
+    """Leak probe of a network trained on clusters of wide tokens, as long as the literal form needs to become a copy."""
+    torch.manual_seed(0)
+    centres = torch.randn(M, 8, 32)
+    pick = torch.randint(8, (M, images, 40))
+    E = torch.stack([centres[m][pick[m]] for m in range(M)]) + 0.3 * torch.randn(M, images, 40, 32)
+    net = Cascade(centres[:, :5].clone(), 1, replace(SMALL, mnc_residual=residual)).train()
+    adam, valid = torch.optim.Adam(net.parameters(), lr=lr), torch.ones(images, 40, dtype=torch.bool)
+    for _ in range(steps):
+        adam.zero_grad()
+        Z = net(E, valid)[0]
+        sum(soft_mining(E[m], Z[m], valid) for m in range(M)).backward()
+        adam.step()
+    return net.leak_probe()
+
+
+def test_the_literal_residual_learns_to_copy_and_without_it_nothing_leaks():
+    assert trained("literal", 1e-2, 0) < 0.8 < trained("literal", 1e-2, 150)
+    assert trained("off", 1e-2, 150) < 0.3
+
+
 def test_leak_probe_tells_a_copy_from_a_bottleneck():
     literal, off = (cascade(replace(SMALL, mnc_residual=kind)) for kind in ("literal", "off"))
     literal.prototypes.data *= 1e-3  # then Z_rec is half of Z: the shortcut of the literal formula

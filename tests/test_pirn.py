@@ -9,8 +9,10 @@ import pytest
 import torch
 from scipy import sparse
 from synthetic import shared_latent
+from test_extractor import dome
 
 from mmadlib.errors import MissingModality, SettingsError, TrainingError, UnknownName
+from mmadlib.features import extract
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.features.operators import bilinear
 from mmadlib.methods import METHODS
@@ -112,7 +114,8 @@ def test_a_sample_without_a_modality_is_refused(model, samples):
 
 
 @pytest.mark.parametrize("switch", [{"assign": "softmax"}, {"assign": "sigmoid"}, {"assign": "linear"}, {"apr": "mean"},
-                                    {"apr": "topk"}, {"apr": "none"}, {"assign": "softmax", "apr": "same"}, {"gru": False}, {"apr_infer": False}, {"mnc": False},
+                                    {"apr": "topk"}, {"apr": "none"}, {"assign": "softmax", "apr": "same"}, {"gru": False},
+                                    {"apr_infer": False}, {"mnc": False},
                                     {"mnc_stage1": False}, {"mnc_purify": False}, {"mnc_residual": "off"}, {"L": 1},
                                     {"L": 3, "carry": True}, {"init": "random"}, {"plan": "detached"}, {"loss": "weighted"},
                                     {"exponent": 0.0}, {"project": "random"}, {"neighbours": 0}, {"gamma_frozen": True},
@@ -164,6 +167,18 @@ def test_patches_of_an_encoder_are_taken_as_they_are():
     E, valid = model.tokens(f)
     assert valid.all() and E.shape == (2, 16, 16)
     torch.testing.assert_close(E[0] / E[0].norm(), rgb.tokens / rgb.tokens.norm())
+
+
+def test_picture_and_surface_normals_through_one_encoder():
+    """The paper's inputs with a small frozen ViT: both sides as wide, so nothing is reduced, 14 x 14 tokens a side."""
+    options = {"rgb_weights": "random", "rgb_layers": "1-2", "size": 224}
+    part = dome(96)
+    f = extract(part, rgb="vit_tiny_patch16_224", xyz="normals_vit_tiny_patch16_224", **options)
+    model = PIRN(**QUICK, grid=14, masked=False).fit([f, f], progress=False)
+    E, valid = model.tokens(f)
+    assert E.shape == (2, 196, 192) and valid.all() and model.reduction["rgb"].matrix.ndim == 0
+    assert not f.xyz.tokens.requires_grad and model.score(f).map.shape == (224, 224)
+    assert not torch.allclose(E[0], E[1], atol=0.1)
 
 
 def test_other_sizes_and_too_few_tokens_are_refused(model, samples):
