@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from synthetic import shared_latent
+from synthetic import pixel_features, shared_latent
 from test_extractor import dome
 
 from mmadlib.errors import MissingModality, SettingsError, TrainingError, UnknownName
 from mmadlib.features import extract
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.features.operators import bilinear
-from mmadlib.methods import METHODS
+from mmadlib.methods import METHODS, pirn
 from mmadlib.methods.pirn import PIRN
+from mmadlib.methods.reduction import Reduction
 
 QUICK = {"epochs": 0, "steps": 4, "iterations": 20, "K": 5}
 pytestmark = pytest.mark.filterwarnings("ignore:pirn. random tokens are rebuilt")  # small widths leak; tested below
@@ -47,7 +48,7 @@ def test_scoring_has_no_memory(model, samples):
 def test_maps_are_bounded_and_blind_to_scale(model, samples):
     scores = model.score(samples[0])
     assert set(scores.parts) == {"rgb", "xyz"}
-    assert all(0 <= part.min() and part.max() <= 2 for part in scores.parts.values())
+    assert all(0 <= part.min() and 0 < part.max() <= 2 for part in scores.parts.values())
     raw = PIRN(**QUICK, smooth="none").fit(samples, progress=False).score(samples[0])
     np.testing.assert_allclose(raw.map, sum(raw.parts.values()), atol=1e-6)
     assert raw.map.max() <= 4 and (raw.map[~samples[0].foreground] == 0).all()
@@ -114,16 +115,17 @@ def test_a_sample_without_a_modality_is_refused(model, samples):
 
 
 @pytest.mark.parametrize("switch", [{"assign": "softmax"}, {"assign": "sigmoid"}, {"assign": "linear"}, {"apr": "mean"},
-                                    {"apr": "topk"}, {"apr": "none"}, {"assign": "softmax", "apr": "same"}, {"gru": False},
-                                    {"apr_infer": False}, {"mnc": False},
+                                    {"apr": "topk"}, {"apr": "none"}, {"gru": False}, {"apr_infer": False}, {"mnc": False},
                                     {"mnc_stage1": False}, {"mnc_purify": False}, {"mnc_residual": "off"}, {"L": 1},
-                                    {"L": 3, "carry": True}, {"init": "random"}, {"plan": "detached"}, {"loss": "weighted"},
+                                    {"carry": True}, {"K": 4}, {"iterations": 5}, {"heads": 4}, {"graph_heads": 2},
+                                    {"batch": 2}, {"neighbours": 1}, {"width": 16, "project": "random"}, {"modality": "rgb"},
+                                    {"modality": "xyz"}, {"init": "random"}, {"plan": "detached"}, {"loss": "weighted"},
                                     {"exponent": 0.0}, {"project": "random"}, {"neighbours": 0}, {"gamma_frozen": True},
                                     {"eps": 0.5}, {"masked": False}, {"grid": 12}, {"smooth": "none"}])
 def test_every_switch_changes_the_result(samples, model, switch):
     changed = PIRN(**QUICK | {"lr": 0.01} | switch).fit(samples, progress=False)
     plain = PIRN(**QUICK | {"lr": 0.01}).fit(samples, progress=False)
-    assert abs(changed.score(samples[0]).map - plain.score(samples[0]).map).max() > 1e-5
+    assert abs(changed.score(samples[0]).map - plain.score(samples[0]).map).max() > 1e-6
 
 
 def test_training_lowers_the_loss_and_leaves_the_features_alone(samples):
@@ -149,6 +151,50 @@ def test_leak_probe_is_logged_each_epoch_and_warns(samples):
     with pytest.warns(UserWarning, match=r"random tokens are rebuilt with cosine .*mnc_residual='off'"):
         model = PIRN(**leaky).fit(samples, progress=False)
     assert max(model.leak) > 0.8
+
+
+def test_the_context_can_follow_the_rule_of_the_assignment(samples):
+    ot, same = (PIRN(**QUICK | {"lr": 0.01}, assign="softmax", apr=apr).fit(samples, progress=False) for apr in ("ot", "same"))
+    assert abs(ot.score(samples[0]).map - same.score(samples[0]).map).max() > 1e-5
+
+
+@pytest.mark.parametrize("settings", [{}, {"apr": "topk"}, {"assign": "softmax", "apr": "mean"}, {"modality": "rgb"},
+                                      {"eps": 0.02}])
+def test_one_shot_and_empty_foreground_work(settings):
+    sample = shared_latent(1)[0]
+    model = PIRN(**QUICK | settings).fit([sample], progress=False)
+    assert model.score(sample).image > 0 and np.isfinite(model.score(sample).map).all()
+    nothing = model.score(replace(sample, foreground=np.zeros_like(sample.foreground)))
+    assert nothing.image == 0 and not nothing.map.any() and set(nothing.parts) == set(model.needs)
+    single = model.score(replace(sample, foreground=np.arange(24 * 24).reshape(24, 24) == 150))
+    assert np.isfinite(single.map).all() and np.isfinite(single.image)
+
+
+def test_maps_need_not_be_square():
+    rng, foreground = np.random.default_rng(0), np.ones((20, 32), bool)
+    f = pixel_features(rng.normal(size=(640, 10)).astype(np.float32), rng.normal(size=(640, 8)).astype(np.float32), foreground)
+    for grid in (28, 12):
+        assert PIRN(**QUICK, grid=grid).fit([f], progress=False).score(f).map.shape == (20, 32)
+
+
+def test_features_that_do_not_vary_give_finite_maps(samples):
+    flat = [replace(f, rgb=f.rgb.with_tokens(torch.ones_like(f.rgb.tokens))) for f in samples]
+    assert np.isfinite(PIRN(**QUICK).fit(flat, progress=False).score(flat[0]).map).all()
+
+
+def test_the_reduction_is_fitted_on_cells_and_on_few_of_them(samples, monkeypatch):
+    seen = []
+    genuine = Reduction.fit.__func__
+    monkeypatch.setattr(Reduction, "fit", classmethod(lambda cls, rows, *more: seen.append(rows) or genuine(cls, rows, *more)))
+    monkeypatch.setattr(pirn, "ROWS", 90)
+    model = PIRN(**QUICK).fit(samples, progress=False)
+    assert [rows.shape for rows in seen] == [(90, 10), (90, 8)]
+    assert model.reduction["xyz"](seen[1]).square().mean().sqrt() == pytest.approx(1, abs=1e-4)
+
+
+def test_one_modality_has_the_width_of_both(samples):
+    for side in ("rgb", "xyz"):
+        assert PIRN(**QUICK, modality=side).fit(samples, progress=False).rebuilt(samples[0])[0].shape[-1] == 8
 
 
 def test_saved_models_score_alike_and_keep_their_probe(model, samples, tmp_path):
@@ -188,7 +234,7 @@ def test_other_sizes_and_too_few_tokens_are_refused(model, samples):
         PIRN(**QUICK | {"K": 500}).fit(samples[:1], progress=False)
     sparse_map = sparse.csr_array(samples[0].xyz.interp)
     narrow = replace(samples[0], xyz=FeatureMap(samples[0].xyz.tokens[:, :3], sparse_map, samples[0].size))
-    with pytest.raises(SettingsError, match="multiple of 8 heads"):
+    with pytest.raises(SettingsError, match="narrower than 8, which heads"):
         PIRN(**QUICK).fit([narrow], progress=False)
 
 

@@ -3,22 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent
 
 from mmadlib.errors import SettingsError, TrainingError
 from mmadlib.methods.prototypes import first_prototypes
 from mmadlib.methods.reduction import Reduction, common_width
 
 
-@pytest.mark.parametrize(("c2", "c3", "expected"), [(768, 768, 0), (768, 1152, 256), (26, 15, 8), (16, 16, 0), (12, 12, 8)])
-def test_common_width(c2, c3, expected):
-    assert common_width(c2, c3, 8) == expected
+@pytest.mark.parametrize(("widths", "expected"), [([768, 768], 0), ([768, 1152], 256), ([26, 15], 8), ([16, 16], 0),
+                                                  ([12, 12], 8), ([24], 0), ([26], 24)])
+def test_common_width(widths, expected):
+    assert common_width(widths, 8) == expected
 
 
-@pytest.mark.parametrize(("c2", "c3", "width"), [(7, 20, 0), (20, 20, 12)])
-def test_widths_that_heads_cannot_share_are_refused(c2, c3, width):
-    with pytest.raises(SettingsError, match="multiple of 8 heads"):
-        common_width(c2, c3, 8, width)
+def test_widths_that_heads_cannot_share_are_refused():
+    with pytest.raises(SettingsError, match=r"widths 7, 20 are narrower than 8.*width=8"):
+        common_width([7, 20], 8)
+    with pytest.raises(SettingsError, match="width=12: must be a multiple of 8"):
+        common_width([20, 20], 8, 12)
 
 
 def rows(n: int = 500) -> torch.Tensor:
@@ -30,26 +31,25 @@ def rows(n: int = 500) -> torch.Tensor:
 @pytest.mark.parametrize("width", [0, 3])
 def test_tokens_become_of_order_one(kind, width):
     x = rows()
-    fmap = shared_latent(1, size=24, c2=12)[0].rgb.with_tokens(x.repeat(2, 1)[:576])
-    reduced = Reduction.fit(x, width, kind)(fmap).tokens
-    assert reduced.shape == (576, width or 12)
-    assert reduced[:500].square().mean().sqrt() == pytest.approx(1, abs=1e-4)
+    reduced = Reduction.fit(x, width, kind)(x)
+    assert reduced.shape == (500, width or 12)
+    assert reduced.square().mean().sqrt() == pytest.approx(1, abs=1e-4)
 
 
 def test_principal_components_keep_the_variance():
     x = rows()
-    reduced = Reduction.fit(x, 3)._apply(x)
+    reduced = Reduction.fit(x, 3)(x)
     kept = np.linalg.svd(x - x.mean(0), compute_uv=False)[:3] ** 2
     variance = reduced.var(0, correction=0).numpy()
     np.testing.assert_allclose(variance / variance.sum(), kept / kept.sum(), rtol=1e-3)
     assert abs(np.corrcoef(reduced.T.numpy()) - np.eye(3)).max() < 1e-3
 
 
-def test_reduction_commutes_with_the_interpolation():
-    sample = shared_latent(1)[0]
-    at = np.array([100, 101, 300])
-    reduction = Reduction.fit(sample.rgb.tokens, 8)
-    torch.testing.assert_close(reduction(sample.rgb).at(at), reduction._apply(sample.rgb.at(at)), atol=1e-5, rtol=1e-5)
+def test_features_that_do_not_vary_stay_small():
+    constant = torch.full((100, 12), 3.0) + 1e-9 * torch.randn(100, 12)
+    for kind in ("pca", "random"):
+        assert Reduction.fit(constant, 4, kind)(constant).abs().max() < 10
+    assert Reduction.fit(torch.zeros(100, 12), 0)(torch.zeros(100, 12)).abs().max() == 0
 
 
 def test_random_maps_follow_the_seed_and_may_widen():
@@ -58,7 +58,7 @@ def test_random_maps_follow_the_seed_and_may_widen():
     assert torch.equal(a, b) and not torch.equal(a, c)
     with pytest.raises(SettingsError, match=r"width=32.*project='random'"):
         Reduction.fit(x, 32)
-    with pytest.raises(TrainingError, match="5 training pixels are too few"):
+    with pytest.raises(TrainingError, match="5 training tokens are too few"):
         Reduction.fit(x[:5], 8)
 
 

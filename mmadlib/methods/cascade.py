@@ -6,26 +6,60 @@ modality, shared by the layers, and which prototypes the next layer starts from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mmadlib.methods.assignment import assign
+from mmadlib.checks import one_of, whole
+from mmadlib.errors import SettingsError
+from mmadlib.methods.assignment import RULES, assign
 from mmadlib.methods.communication import Communication
-from mmadlib.methods.refinement import Refinement
-
-if TYPE_CHECKING:
-    from mmadlib.methods.pirn import Settings
+from mmadlib.methods.refinement import CONTEXTS, Refinement
+from mmadlib.methods.training import ByShots
 
 LEAK_TOKENS = 256  # random tokens of the leak probe
+CHOICES = {"assign": RULES, "plan": ("loop", "detached"), "apr": CONTEXTS, "mnc_residual": ("literal", "off")}
+
+
+@dataclass(frozen=True)
+class CascadeSettings(ByShots):
+    """The network. K and L are reported, the rest is a reconstruction."""
+
+    K: int = 10  # prototypes of a modality
+    L: int = 2  # layers
+    carry: bool = False  # a layer starts from the refined prototypes of the one before
+    assign: str = "ot"  # ot: balanced | softmax | sigmoid | linear
+    eps: float = 0.05  # of the transport, and temperature of softmax and sigmoid
+    iterations: int = 50
+    plan: str = "loop"  # gradient through the transport: loop | detached
+    apr: str = "ot"  # context of the refinement: ot | same (as assign) | mean | topk | none (no refinement)
+    gru: bool = True  # False: the context replaces the prototype
+    apr_infer: bool = True  # refine while scoring, too
+    mnc: bool = True  # False: Z_rec = Z_bpa
+    mnc_stage1: bool = True  # graph attention over prototypes
+    mnc_purify: bool = True  # Z' = Z sigmoid(Z_bpa); False: Z' = Z
+    mnc_residual: str = "literal"  # literal: Z' is added, which lets anything through if trained long | off
+    gamma_frozen: bool = False  # the gate of the cross-attention stays shut
+    neighbours: int = 3  # cross-modal edges of a prototype
+    heads: int = 8  # of the cross-attention
+    graph_heads: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, options in CHOICES.items():
+            one_of(name, getattr(self, name), options)
+        for name, least in {"K": 1, "L": 1, "iterations": 1, "neighbours": 0, "heads": 1, "graph_heads": 1}.items():
+            whole(f"setting {name}", getattr(self, name), least)
+        if not 0 < self.eps < math.inf:
+            raise SettingsError(f"setting eps={self.eps}: must be finite and above 0")
 
 
 class Layer(nn.Module):
     """Z, P -> Z_rec = Z_bpa + Z_mnc with the refined prototypes P'."""
 
-    def __init__(self, width: int, modalities: int, s: Settings) -> None:
+    def __init__(self, width: int, modalities: int, s: CascadeSettings) -> None:
         super().__init__()
         self.rule, self.always = s.assign, s.apr_infer
         self.transport = {"eps": s.eps, "iterations": s.iterations, "detach": s.plan == "detached"}
@@ -50,7 +84,7 @@ class Cascade(nn.Module):
     leak        (epochs + 1,) the leak probe before each epoch and at the end; NaN where it was not taken
     """
 
-    def __init__(self, prototypes: torch.Tensor, epochs: int, s: Settings) -> None:
+    def __init__(self, prototypes: torch.Tensor, epochs: int, s: CascadeSettings) -> None:
         super().__init__()
         modalities, _, width = prototypes.shape
         self.prototypes, self.carry = nn.Parameter(prototypes.clone()), s.carry
@@ -72,34 +106,7 @@ class Cascade(nn.Module):
         random = torch.randn(modalities, 1, LEAK_TOKENS, width, generator=torch.Generator().manual_seed(seed))
         random = random.to(self.prototypes.device)
         was, valid = self.training, torch.ones(1, LEAK_TOKENS, dtype=torch.bool, device=random.device)
-        rebuilt = self.eval()(random, valid)[0]
+        with torch.autocast(random.device.type, enabled=False):
+            rebuilt = self.eval()(random, valid)[0]
         self.train(was)
-        return float(torch.cosine_similarity(random, rebuilt.float(), dim=-1).mean())
-
-
-def soft_mining(E: torch.Tensor, Z: torch.Tensor, valid: torch.Tensor, exponent: float = 3.0,
-                form: str = "flat") -> torch.Tensor:
-    """Loss of reconstructions Z (B, N, D) of tokens E, valid bool (B, N); hard tokens weigh w = (d / mean d)^exponent.
-
-    flat      1 - cosine of the flattened maps, mean over images; w scales the gradient of each token only
-    weighted  mean of w d over the valid tokens;   d = 1 - cos(e_n, z_n), w without gradient
-    Source: INP-Former (luow23/INP-Former utils.py, exponent 3), which PIRN's notes name; "weighted" is a reconstruction.
-    """
-    E, Z = E.float(), Z.float()
-    d = 1 - torch.cosine_similarity(E, Z, dim=-1)
-    with torch.no_grad():
-        error = d.clamp_min(0)
-        w = (error / error[valid].mean().clamp_min(1e-12)) ** exponent
-    if form == "weighted":
-        return (w * d)[valid].mean()
-    Z = _with_gradient(Z, lambda gradient: gradient * w[..., None])
-    flat = (torch.where(valid[..., None], x, 0).flatten(1) for x in (E, Z))
-    return (1 - torch.cosine_similarity(*flat)).mean()
-
-
-def _with_gradient(x: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """x, whose gradient passes through `change` on its way back."""
-    x = x.clone()
-    if x.requires_grad:
-        x.register_hook(change)
-    return x
+        return float(torch.cosine_similarity(random, rebuilt, dim=-1).mean())

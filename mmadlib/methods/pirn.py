@@ -6,7 +6,8 @@ tell each other what is normal (MNC, communication.py); two such layers make the
 
 Symbols: E (M, B, N, D) tokens of M modalities, B images, N cells; P (M, K, D) prototypes; Z_rec the reconstruction; the map
 of a modality is d = 1 - cos(E, Z_rec). The paper reads surface normals as its second modality: features
-"dinov2_vitb14+normals_dinov2_vitb14". On other features, both sides are mapped to one width (reduction.py).
+"dinov2_vitb14+normals_dinov2_vitb14" with option rgb_layers="2-9". On other features, both sides are mapped to one width
+(reduction.py).
 Known: the abstract, and equations and numbers that third-party notes quote. Everything else, each open choice a setting, is
 a reconstruction: label results "reconstruction of PIRN".
 """
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -26,25 +28,24 @@ from torch.nn.utils.rnn import pad_sequence
 from mmadlib.checks import one_of, whole
 from mmadlib.errors import SettingsError
 from mmadlib.features.field import Features
-from mmadlib.methods.assignment import RULES
 from mmadlib.methods.base import Scores
-from mmadlib.methods.cascade import Cascade, soft_mining
+from mmadlib.methods.cascade import Cascade, CascadeSettings
 from mmadlib.methods.prototypes import INITS, first_prototypes
 from mmadlib.methods.reduction import KINDS, Reduction, common_width
-from mmadlib.methods.refinement import CONTEXTS
+from mmadlib.methods.soft_mining import LOSSES, soft_mining
 from mmadlib.methods.token_grid import grid_size, on_grid, on_raster, to_pixels
 from mmadlib.methods.trained import Trained
-from mmadlib.methods.training import ByShots, Terms
+from mmadlib.methods.training import Terms
 from mmadlib.scoring import SMOOTHINGS, smooth
 
-SIDES = {"both": ("rgb", "xyz"), "rgb": ("rgb",), "xyz": ("xyz",)}
+MODALITIES = {"both": ("rgb", "xyz"), "rgb": ("rgb",), "xyz": ("xyz",)}
+ROWS, CELLS = 20_000, 7  # training cells that the reduction is fitted on, and their stream of random numbers
 LEAKY = 0.8  # leak probe above which the reconstruction is close to a copy
-CHOICES = {"modality": SIDES, "init": INITS, "assign": RULES, "plan": ("loop", "detached"), "apr": CONTEXTS,
-           "mnc_residual": ("literal", "off"), "loss": ("flat", "weighted"), "project": KINDS, "smooth": SMOOTHINGS}
+CHOICES = {"modality": MODALITIES, "init": INITS, "loss": LOSSES, "project": KINDS, "smooth": SMOOTHINGS}
 
 
 @dataclass(frozen=True)
-class Settings(ByShots):
+class Settings(CascadeSettings):
     """Reported: K, L, epochs, lr, the soft-mining loss. At the paper's size grid is 16 and masked False. A step takes whole
     images, so `pixels` stays 0."""
 
@@ -57,25 +58,7 @@ class Settings(ByShots):
     grid: int = 28  # N = grid x grid tokens; the paper's encoder gives 16 x 16
     width: int = 0  # D; 0: the features' own if both sides agree, else min(256, the smaller) in whole heads
     project: str = "pca"  # pca | random: how a side of another width is mapped to D
-    K: int = 10  # prototypes of a modality
-    L: int = 2  # layers
     init: str = "kmeans"  # kmeans: cosine k-means of training tokens | random
-    carry: bool = False  # a layer starts from the refined prototypes of the one before
-    assign: str = "ot"  # ot: balanced | softmax | sigmoid | linear
-    eps: float = 0.05  # of the transport, and temperature of softmax and sigmoid
-    iterations: int = 50
-    plan: str = "loop"  # gradient through the transport: loop | detached
-    apr: str = "ot"  # context of the refinement: ot | same (as assign) | mean | topk | none (no refinement)
-    gru: bool = True  # False: the context replaces the prototype
-    apr_infer: bool = True  # refine while scoring, too
-    mnc: bool = True  # False: Z_rec = Z_bpa
-    mnc_stage1: bool = True  # graph attention over prototypes
-    mnc_purify: bool = True  # Z' = Z sigmoid(Z_bpa); False: Z' = Z
-    mnc_residual: str = "literal"  # literal: Z' is added, which lets anything through if trained long | off
-    gamma_frozen: bool = False  # the gate of the cross-attention stays shut
-    neighbours: int = 3  # cross-modal edges of a prototype
-    heads: int = 8  # of the cross-attention
-    graph_heads: int = 4
     loss: str = "flat"  # soft mining: flat (as INP-Former) | weighted
     exponent: float = 3.0  # of soft mining; 0: plain cosine
     smooth: str = "gauss4_reflect"  # of the sum of both maps; see mmadlib.scoring
@@ -84,11 +67,8 @@ class Settings(ByShots):
         super().__post_init__()
         for name, options in CHOICES.items():
             one_of(name, getattr(self, name), options)
-        for name, least in {"grid": 1, "width": 0, "K": 1, "L": 1, "iterations": 1, "neighbours": 0, "heads": 1,
-                            "graph_heads": 1}.items():
-            whole(f"setting {name}", getattr(self, name), least)
-        if not 0 < self.eps < math.inf:
-            raise SettingsError(f"setting eps={self.eps}: must be finite and above 0")
+        whole("setting grid", self.grid, 1)
+        whole("setting width", self.width)
         if not 0 <= self.exponent < math.inf:
             raise SettingsError(f"setting exponent={self.exponent}: must be finite and not negative")
         if self.pixels:
@@ -108,35 +88,47 @@ class PIRN(Trained):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return SIDES[self.settings.modality]
+        return MODALITIES[self.settings.modality]
 
     def start_fit(self, features: Sequence[Features]) -> None:
         super().start_fit(features)
-        s, usable = self.settings, [f for f in features if len(self.pixels(f))]
-        self.grid = grid_size(features[0].size, s.grid)
-        width = common_width(*(getattr(features[0], side).channels for side in (*self.needs, self.needs[-1])[:2]),
-                             math.lcm(s.heads, s.graph_heads), s.width)
-        self.reduction = {
-            side: Reduction.fit(torch.cat([self.standardise(f, side).at(self.pixels(f)) for f in usable]), width, s.project,
-                                self.seed) for side in self.needs}
-        self.epochs = s.passes(len(usable)) or -(-s.steps // -(-len(usable) // s.batch))
-        tokens = torch.cat([self.tokens(f)[0] for f in usable], dim=1).cpu()
+        s, first = self.settings, features[0]
+        self.grid = grid_size(first.size, s.grid)
+        # of both sides and with heads even where one is unused or no attention is built: so a switch changes nothing else
+        widths = [getattr(first, side).channels for side in ("rgb", "xyz") if side != first.missing]
+        width, found = common_width(widths, math.lcm(s.heads, s.graph_heads), s.width), []
+        for i in self.usable:
+            rows, share = self.cells(features[i])[0], -(-ROWS // len(self.usable))
+            n = len(rows[self.needs[0]])
+            some = torch.from_numpy(np.sort(np.random.default_rng([self.seed, CELLS, i]).permutation(n)[:share]))
+            found.append({side: x[some] for side, x in rows.items()})
+        self.reduction = {side: Reduction.fit(torch.cat([rows[side] for rows in found]), width, s.project, self.seed)
+                          for side in self.needs}
+        self.epochs = -(-self.n_steps(s.passes(len(self.usable)), s.steps) // self.n_steps(1, 1))
+        tokens = torch.cat([self.image(features, i) for i in self.usable], dim=1).cpu()
         self.start = torch.stack([first_prototypes(E, s.K, s.init, self.seed) for E in tokens])
 
     def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
         return {"cascade": Cascade(self.start, self.epochs, self.settings)}
 
-    def tokens(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-        """E (M, N, D) at the N valid cells of a sample, and which of the grid's cells those are, bool (cells,).
+    def cells(self, features: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Features {side: (N, C)} at the N valid cells of a sample, and which of the grid's cells those are, bool (cells,).
 
-        Raises SettingsError for a map of another size.
+        A cell is the mean of its pixels that count, or the patch of an encoder whose raster is the grid, as it is. Raises
+        SettingsError for a map of another size.
         """
         if grid_size(features.size, self.settings.grid) != self.grid:
-            raise SettingsError(f"a map of {features.size} pixels does not fit the token grid {self.grid} of the training")
-        maps = {side: self.reduction[side](self.standardise(features, side)) for side in self.needs}
-        cells = on_grid(maps, self.seen(features), self.grid)
-        E = [fmap.tokens if on_raster(fmap, self.grid) else cells.tokens(side) for side, fmap in maps.items()]
-        return torch.stack(E)[:, cells.valid].to(self.device), cells.valid
+            raise SettingsError(f"a map of {features.size} pixels does not fit the token grid {self.grid} of the training; "
+                                "extract with the size option of the training")
+        maps = {side: self.standardise(features, side) for side in self.needs}
+        coarse = on_grid({side: m for side, m in maps.items() if not on_raster(m, self.grid)}, self.seen(features), self.grid)
+        return {side: (coarse.tokens(side) if side in coarse.maps else m.tokens)[coarse.valid]
+                for side, m in maps.items()}, coarse.valid
+
+    def tokens(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+        """E (M, N, D) at the valid cells of a sample, reduced to one width, and the cells; see `cells`."""
+        rows, valid = self.cells(features)
+        return torch.stack([self.reduction[side](x) for side, x in rows.items()]).to(self.device), valid
 
     def image(self, features: Sequence[Features], i: int) -> torch.Tensor:
         if i not in self._maps:
@@ -179,8 +171,13 @@ class PIRN(Trained):
 
     def score(self, features: Features) -> Scores:
         """Sum of the branches' cosine errors, smoothed, its maximum, and the error maps. Raises MissingModality."""
+        seen = self.seen(features)
+        self.check_fitted()
+        if not seen.any():
+            nothing = np.zeros(features.size, np.float32)
+            return Scores(nothing, 0.0, dict.fromkeys(self.needs, nothing))
         E, Z, _, valid = self.rebuilt(features)
-        d, seen = 1 - torch.cosine_similarity(E, Z.float(), dim=-1).cpu(), self.seen(features)
+        d = (1 - torch.cosine_similarity(E, Z.float(), dim=-1)).clamp_min(0).cpu()
         parts = {side: to_pixels(d[m], valid, self.grid, seen) for m, side in enumerate(self.needs)}
         smoothed = smooth(sum(parts.values()), self.settings.smooth)
         return Scores(smoothed, float(smoothed.max()), parts)

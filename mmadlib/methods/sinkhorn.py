@@ -4,13 +4,16 @@ equal shares. In the log domain, so that a small eps does not underflow; differe
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 SMALL = 0.04  # below it, exponents of costs up to 2 span more than float32 holds, and every step stays a logarithm
 
 
 def sinkhorn(C: torch.Tensor, valid: torch.Tensor, eps: float = 0.05, iterations: int = 50) -> torch.Tensor:
-    """Balanced plan T (..., K, N) of costs C (..., K, N) in [0, 2]: rows of valid tokens sum to 1, prototypes' to N/K.
+    """Balanced plan T (..., K, N) of costs C (..., K, N) in [0, 2]: a valid token's weights, a column, sum to 1, a
+    prototype's, a row, to N/K.
 
     valid       bool (..., N): the N tokens that take part; the others get zeros
     eps         weight of the entropy; iterations  passes over both marginals, the last half-step on the tokens, so that a
@@ -20,16 +23,16 @@ def sinkhorn(C: torch.Tensor, valid: torch.Tensor, eps: float = 0.05, iterations
     share = valid.sum(-1, keepdim=True) / C.shape[-2]
     if eps < SMALL:
         return _logarithmic(M, valid, share.log(), iterations)
-    flat = (x.reshape(-1, *x.shape[-2:]) for x in (M, valid.float(), share))
+    flat = (x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in (M, valid.float(), share))
     return _Scaled.apply(*flat, iterations).view_as(M)
 
 
-def _logarithmic(M: torch.Tensor, valid: torch.Tensor, share: torch.Tensor, iterations: int) -> torch.Tensor:
+def _logarithmic(M: torch.Tensor, valid: torch.Tensor, log_share: torch.Tensor, iterations: int) -> torch.Tensor:
     """T = exp(M + f + g); f, g are the potentials of tokens and prototypes."""
     out = torch.full_like(M[..., :1, :], -torch.inf)  # potential of tokens that take no part
     f = torch.zeros_like(out).where(valid, out)
     for _ in range(iterations):
-        g = share - torch.logsumexp(M + f, -1, keepdim=True)
+        g = log_share - torch.logsumexp(M + f, -1, keepdim=True)
         f = (-torch.logsumexp(M + g, -2, keepdim=True)).where(valid, out)
     return torch.exp(M + f + g)
 
@@ -44,7 +47,8 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx, M: torch.Tensor, valid: torch.Tensor, share: torch.Tensor, iterations: int) -> torch.Tensor:
         """M (B, K, N), valid (B, 1, N) of 0 and 1, share (B, 1, 1)."""
-        top = M.amax(1, keepdim=True)  # a token's potential takes up a shift of its costs: the largest exponent becomes 0
+        # a shift of a token's costs so that its largest exponent is 0; u takes it up, so T and its gradient do not know it
+        top = M.amax(1, keepdim=True)
         kernel, u = torch.exp(M - top) * valid, torch.exp(top) * valid
         kernel_t, us, vs = kernel.transpose(1, 2).contiguous(), [u], []
         for _ in range(iterations):

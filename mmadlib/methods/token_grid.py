@@ -49,7 +49,8 @@ def cells(valid: np.ndarray, grid: tuple[int, int], keep: bool = False) -> spars
 
 def on_grid(maps: Mapping[str, FeatureMap], valid: np.ndarray, grid: tuple[int, int], keep: bool = False) -> OnGrid:
     """Feature maps on `grid` = (h, w) cells; a cell is valid where any of its pixels is."""
-    inside, mean = cells(valid, grid), cells(valid, grid, keep)
+    inside = cells(valid, grid)
+    mean = cells(valid, grid, keep) if keep else inside
     coarse = {side: FeatureMap(fmap.tokens, mean @ fmap.interp, grid) for side, fmap in maps.items()}
     return OnGrid(coarse, torch.from_numpy(np.diff(inside.indptr) > 0))
 

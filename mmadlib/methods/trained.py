@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,9 +53,9 @@ class Trained(Method):
         Raises TrainingError without foreground pixels or when a loss is not finite (it names the term), WeightsError when
         the checkpoint is damaged or another training's, OutputError when it cannot be written.
         """
-        self.start_fit(features)
         self.usable = [i for i in range(len(features)) if len(self.pixels(features[i]))]
-        self._maps: dict[int, tuple[FeatureMap, FeatureMap]] = {}
+        self._maps: dict[int, Any] = {}  # what `image` keeps of a training image
+        self.start_fit(features)
         self.make_networks()
         folder = None if checkpoint is None else Path(checkpoint)
         steps = self.n_steps(self.settings.passes(len(self.usable)), self.settings.steps)
