@@ -23,7 +23,15 @@ def test_calibrated_distances_have_mean_zero_and_deviation_one():
 
 def test_ranges_without_a_spread_divide_by_one():
     assert normal_range(torch.full((9,), 0.25)).tolist() == [0.25, 1]
+    assert normal_range(torch.full((9,), 0.25) + 1e-8 * torch.arange(9).double()).tolist()[1] == 1
     assert normal_range(torch.zeros(0)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("scale", [1, 1e-4, 1e-8])
+def test_a_small_spread_of_small_distances_is_one(scale):
+    distance = torch.from_numpy(RNG.gamma(2, 0.1, 500))
+    assert torch.allclose(normal_range(scale * distance), scale * normal_range(distance), rtol=1e-5)
+    assert normal_range(1e-15 * distance)[1] == 1, "round-off"
 
 
 def test_sum_product_and_maximum():

@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent, stop_training
+from synthetic import pixel_features, shared_latent, stop_training
 
 from mmadlib.cost import model_mb
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features.field import FeatureMap
-from mmadlib.methods.calibration import calibrated
+from mmadlib.methods import aligner
+from mmadlib.methods.aligner import folds
+from mmadlib.methods.calibration import calibrated, normal_range
 from mmadlib.methods.cmsa import BRANCHES, CMSA
 from mmadlib.scoring import smooth
 
@@ -111,11 +113,66 @@ def test_a_resumed_training_ends_with_the_same_bits(align, tmp_path, monkeypatch
     np.testing.assert_array_equal(resumed.score(samples[0]).map, straight.score(samples[0]).map)
 
 
-def test_maps_are_calibrated_on_the_normal_cells(quick):
-    """A_x on the training cells, the banks without the image that a cell is of."""
+@pytest.mark.parametrize("align", ["infonce", "cos_vicreg"])
+def test_trained_heads_are_calibrated_on_the_training_cells(align):
     samples = shared_latent(3)
-    inter = np.concatenate([calibrated(quick.score(f).parts["inter"], quick.ranges["inter"])[f.foreground] for f in samples])
+    method = CMSA(align=align, epochs=3).fit(samples, progress=False)
+    inter = np.concatenate([calibrated(method.score(f).parts["inter"], method.ranges["inter"])[f.foreground] for f in samples])
     assert inter.mean() == pytest.approx(0, abs=1e-4) and inter.std() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_closed_form_is_calibrated_without_the_image_of_a_cell():
+    """By heads that a method has which never saw that image."""
+    samples = shared_latent(3, family="paper")
+    method = CMSA(**QUICK).fit(samples, progress=False)
+    x, image, _ = method.gather(samples, ("rgb", "xyz"), 0)
+    found = method.held_out(x, image)
+    for i, f in enumerate(samples):
+        other = CMSA(**QUICK).fit(samples[:i] + samples[i + 1:], progress=False)
+        np.testing.assert_allclose(found[image == i], other.score(f).parts["inter"][f.foreground], atol=1e-6)
+    assert torch.equal(method.ranges["inter"], normal_range(found))
+    assert not torch.allclose(found, method.misalignment(x), atol=1e-6)
+
+
+def wide(n, smooth, size=16):
+    """Samples with features about as wide as they have cells: two views of 20 latents, and noise. Smooth: interpolated between
+    cells, as an encoder's are."""
+    rng, coarse = np.random.default_rng(0), size // 2 if smooth else size
+    views = [rng.normal(size=(20, c)) for c in (160, 240)]
+
+    def field(c):
+        planes = torch.from_numpy(rng.normal(size=(1, c, coarse, coarse)))
+        return torch.nn.functional.interpolate(planes, (size, size), mode="bilinear")[0].flatten(1).T.numpy()
+
+    def sample():
+        latent = field(20)
+        sides = [(latent @ view + field(view.shape[1])).astype(np.float32) for view in views]
+        return pixel_features(*sides, np.ones((size, size), bool))
+
+    return [sample() for _ in range(n)]
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("shots", [1, 2])
+def test_a_closed_form_of_wide_features_keeps_its_promise_on_new_cells(shots, smooth):
+    """On the cells that it was solved on, the latents agree to the last digit."""
+    samples = wide(shots + 3, smooth)
+    method = CMSA(**QUICK, branches="inter").fit(samples[:shots], progress=False)
+    old, new = (np.mean([calibrated(method.score(f).parts["inter"], method.ranges["inter"]) for f in some])
+                for some in (samples[:shots], samples[shots:]))
+    assert abs(new) < 3 and old < new - 1
+
+
+def test_folds_are_images_tenths_of_images_or_strips_of_one():
+    assert folds(np.array([2, 2, 5, 7])).tolist() == [0, 0, 1, 2]
+    many = folds(np.repeat(np.arange(24), 3))
+    assert np.unique(many).tolist() == list(range(10)) and many[0] == many[3 * 10] == many[3 * 20] != many[3]
+    assert folds(np.full(9, 4)).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert folds(np.zeros(1, int)).tolist() == [0]
+
+
+def test_banks_are_calibrated_without_the_image_of_a_cell(quick):
+    samples = shared_latent(3)
     for part, side in (("bank2", "rgb"), ("bank3", "xyz")):
         x = torch.stack([quick.standardise(f, side).at(f.pixels) for f in samples])
         bank = quick.banks[part]
@@ -175,9 +232,55 @@ def test_the_blur_reaches_over_the_edge_of_the_object_unless_masked_again(quick,
 def test_the_rasters_of_the_maps(pair):
     method = fitted(**QUICK, grid=12, rgb_grid=6)
     sample = pair[0]
-    found = [method.distances(part, method.raster(sample, sides, method.grid_of(part))).shape
+    found = [method.distances(part, method.at_cells(method.raster(sample, sides, method.grid_of(part)))).shape
              for part, sides in (("bank2", ("rgb",)), ("bank3", ("xyz",)), ("inter", ("rgb", "xyz")))]
     assert found == [(16,), (64,), (64,)]
+
+
+@pytest.mark.parametrize(("settings", "composed"), [({}, [("rgb", "xyz"), ("rgb",)]), ({"rgb_grid": 12}, [("rgb", "xyz")]),
+                                                    ({"branches": "banks"}, [("rgb",), ("xyz",)]),
+                                                    ({"branches": "bank3"}, [("xyz",)])])
+def test_a_side_is_composed_once_for_a_raster(settings, composed, pair, monkeypatch):
+    genuine, calls = aligner.on_grid, []
+    monkeypatch.setattr(aligner, "on_grid", lambda maps, *rest: calls.append(tuple(maps)) or genuine(maps, *rest))
+    method = CMSA(**{"epochs": 1, "grid": 12, "rgb_grid": 6} | settings).fit([pair[1]], progress=False)
+    training = [("rgb", "xyz")] if method.losses else []
+    assert calls == training + composed
+    calls.clear()
+    method.score(pair[0])
+    assert calls == composed
+
+
+def oblong(n):
+    """Samples of 12 x 20 pixels."""
+    def cut(fmap):
+        return FeatureMap(fmap.tokens, fmap.interp[np.arange(24 * 24).reshape(24, 24)[6:18, 2:22].ravel()], (12, 20))
+
+    return [replace(f, rgb=cut(f.rgb), xyz=cut(f.xyz), foreground=f.foreground[6:18, 2:22], cloud=f.cloud[6:18, 2:22])
+            for f in shared_latent(n)]
+
+
+def turned(features):
+    """The sample with rows and columns exchanged."""
+    h, w = features.size
+    order = np.arange(h * w).reshape(h, w).T.ravel()
+    sides = {side: FeatureMap(fmap.tokens, fmap.interp[order], (w, h))
+             for side, fmap in (("rgb", features.rgb), ("xyz", features.xyz))}
+    return replace(features, **sides, foreground=features.foreground.T, cloud=features.cloud.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("settings", [QUICK | {"grid": 0, "rgb_grid": 0}, QUICK | {"grid": 15, "rgb_grid": 5}, {"epochs": 2}])
+def test_a_map_need_not_be_square(settings, monkeypatch):
+    """Nor do rows and columns change places anywhere: they do in the map when they do in the features."""
+    genuine, widths = aligner.close, []
+    monkeypatch.setattr(aligner, "close", lambda cells, width, radius: widths.append(width) or genuine(cells, width, radius))
+    samples = oblong(3)
+    method = CMSA(**settings).fit(samples[:2], progress=False)
+    scores, other = (method.score(f) for f in (samples[2], turned(samples[2])))
+    assert scores.map.shape == (12, 20) and set(widths) <= {20}
+    for name, found in {"map": scores.map, **scores.parts}.items():
+        assert found.max() > 0
+        np.testing.assert_allclose(found.T, other.map if name == "map" else other.parts[name], atol=1e-4)
 
 
 def test_candidates_are_a_seeded_bound():

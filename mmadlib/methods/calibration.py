@@ -13,12 +13,15 @@ FUSIONS = ("add", "product", "max")
 
 
 def normal_range(distances: torch.Tensor) -> torch.Tensor:
-    """Mean and deviation (2,) float32 of normal distances (n,); a deviation of 0 reads as 1, none at all as (0, 1)."""
+    """Mean and deviation (2,) float32 of normal distances (n,); a deviation of 0 reads as 1, none at all as (0, 1).
+
+    0 is what lies below 1e-6 of the largest distance, or below what float32 resolves near zero.
+    """
     if len(distances) == 0:
         return torch.tensor([0.0, 1.0])
     values = distances.detach().cpu().double()
-    std = values.std(correction=0)
-    return torch.stack([values.mean(), torch.where(std > 1e-6, std, 1.0)]).float()
+    std, floor = values.std(correction=0), 1e-6 * values.abs().max().clamp_min(1e-6)
+    return torch.stack([values.mean(), torch.where(std > floor, std, 1.0)]).float()
 
 
 def calibrated(distance: np.ndarray, normal: torch.Tensor) -> np.ndarray:

@@ -49,7 +49,9 @@ class LightBank:
         return self.bank.distance(project(x, self.mean, self.axes), k)[0].mean(1)
 
     def normal_distances(self, x: torch.Tensor, image: np.ndarray, chosen: np.ndarray, k: int = 1) -> torch.Tensor:
-        """Distances of the features x (n, C) that the bank was chosen from, none of them to a row of its own image.
+        """Distances (m,) of features x (n, C) that the bank was chosen from, none of them to a row of its own image.
+
+        Image by image, not in the order of x, and not of every feature, m <= n: they are for a range, not for a map.
 
         image (n,)  which image a feature is of. An image that owns all rows is left out. With one image only, its features
                     that are no rows are measured; where all are rows, each against the other rows
