@@ -1,6 +1,7 @@
 """Small features with a known answer, shared by the method tests."""
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
@@ -28,6 +29,14 @@ def shared_latent(n: int = 3, size: int = 24, seed: int = 0, family: str = "desc
         xyz[~foreground.ravel()] = 0
         samples.append(pixel_features(rgb.astype(np.float32), xyz.astype(np.float32), foreground, family))
     return samples
+
+
+def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random tokens (M, B, N, D) and which of them are valid, (B, N): the second image has fewer."""
+    torch.manual_seed(0)
+    valid = torch.ones(images, n, dtype=torch.bool)
+    valid[1, 20:] = False
+    return torch.randn(modalities, images, n, width), valid
 
 
 def brief(method: type[Trained], steps: int) -> dict:

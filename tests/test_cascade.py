@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from synthetic import batch_of_tokens
 
 from mmadlib.methods.cascade import Cascade, CascadeSettings
 from mmadlib.methods.soft_mining import soft_mining
@@ -14,10 +15,7 @@ SMALL = CascadeSettings(K=K, iterations=20)
 
 @pytest.fixture
 def image():
-    torch.manual_seed(0)
-    valid = torch.ones(B, N, dtype=torch.bool)
-    valid[1, 20:] = False
-    return torch.randn(M, B, N, D), valid
+    return batch_of_tokens(M, B, N, D)
 
 
 def cascade(settings: CascadeSettings = SMALL, modalities: int = M, gamma: float = 0.3) -> Cascade:

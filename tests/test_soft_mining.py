@@ -2,18 +2,16 @@
 
 import pytest
 import torch
+from synthetic import batch_of_tokens
 
 from mmadlib.methods.soft_mining import soft_mining
 
-M, B, N, D = 2, 3, 30, 16
+B = 3
 
 
 @pytest.fixture
 def image():
-    torch.manual_seed(0)
-    valid = torch.ones(B, N, dtype=torch.bool)
-    valid[1, 20:] = False
-    return torch.randn(M, B, N, D), valid
+    return batch_of_tokens(2, B)
 
 
 @pytest.mark.parametrize("form", ["flat", "weighted"])
