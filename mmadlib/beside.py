@@ -30,6 +30,17 @@ CPIR_ROWS = {
     "CPIR [recon=2MLP]": "recon_2mlp", "CPIR [pred=MLP + recon=2MLP]": "pred_mlp_recon_2mlp",
     "CPIR [pred=2MLP + recon=2MLP]": "pred_2mlp_recon_2mlp", "CPIR [LB3M]": "default"}
 
+# PIRN's tables 2, 3, 5, 7 and 9: the names printed there in brackets -> our variants (workflow/params/33_ablation_pirn)
+PIRN_TABLES = {
+    "Table 2": {"none of BPA/APR/MNC": "none", "without BPA": "without_bpa", "without APR": "without_apr",
+                "without MNC": "without_mnc", "full": "default"},
+    "Table 3": {"RGB only": "rgb_only", "normals only": "xyz_only", "both modalities": "default"},
+    "Table 5": {"K=5": "k_5", "K=10": "default", "K=50": "k_50", "K=100": "k_100"},
+    "Table 7": {"no APR": "without_apr", "APR by global mean": "apr_mean", "APR by top-k": "apr_topk",
+                "APR by balanced OT": "default"},
+    "Table 9": {"assignment=softmax": "softmax", "assignment=linear": "linear", "assignment=sigmoid": "sigmoid",
+                "assignment=balanced OT": "default"}}
+
 
 def classes(printed: pd.DataFrame, dataset: str) -> list[str]:
     """The categories over which a printed mean of this dataset runs, from the cells printed anywhere; [] when none is."""

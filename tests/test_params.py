@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
+from mmadlib.beside import PIRN_TABLES
 from mmadlib.cells import PARAMS, is_sweep, read_sweep
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
 from mmadlib.methods.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
-from mmadlib.paths import NOTEBOOKS
+from mmadlib.paths import NOTEBOOKS, RESULTS
 from mmadlib.rows import RECONSTRUCTED
 from mmadlib.run import check, declared_types, read_yaml
 
@@ -94,3 +96,15 @@ def test_pirn_runs_on_its_own_inputs_and_on_those_of_the_other_rows(folder, data
 def test_the_ablation_runs_the_rows_of_the_papers_tables():
     cells = {c.variant: c.settings for c in read_sweep("30_ablation_cpir/rendered.yaml")}
     assert {name: cells["default" if name == "lb3m" else name] for name in VARIANTS} == VARIANTS
+
+
+def test_pirns_ablation_has_every_printed_row():
+    table = pd.read_csv(RESULTS / "published.csv", dtype=str)
+    table = table[(table["paper"] == "PIRN") & table["method"].str.startswith("PIRN [")]
+    names = table["method"].str.extract(r"\[(.*)\]")[0]
+    printed = {table_: set(part) for table_, part in names.groupby(table["table"])}
+    assert printed == {table_: set(rows) for table_, rows in PIRN_TABLES.items()}
+    run = {c.variant for c in read_sweep("33_ablation_pirn/rendered.yaml")}
+    assert {variant for rows in PIRN_TABLES.values() for variant in rows.values()} <= run
+    five = {c.variant for c in read_sweep("33_ablation_pirn/rendered_5.yaml")}
+    assert set(table[table["shots"] == "5"]["table"]) == {"Table 3"} and five == set(PIRN_TABLES["Table 3"].values())
