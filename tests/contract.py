@@ -109,6 +109,13 @@ def clean_outputs(nb: NotebookNode) -> list[str]:
     return faults
 
 
+def drawn(nb: NotebookNode) -> list[str]:
+    """Figures are stored: a kernel told not to draw inline (MPLBACKEND) leaves none of them."""
+    draws = any(re.search(r"^fig\b.*=|plt\.subplots", source(cell), re.M) for cell in code_cells(nb))
+    there = any("image/png" in output.get("data", {}) for cell in code_cells(nb) for output in cell.outputs)
+    return ["it makes figures and stored none: execute it without MPLBACKEND"] if draws and not there else []
+
+
 def points(figure: dict) -> int:
     """Points of a stored plotly figure; arrays are lists or base64 with a dtype such as f4."""
     def length(x) -> int:
@@ -151,4 +158,5 @@ def checked(nb: NotebookNode) -> list[str]:
 def faults_of(path: Path) -> list[str]:
     """All faults of one stored notebook."""
     nb = nbformat.read(path, as_version=4)
-    return (stored_whole(nb, path.stat().st_size) + parameters(nb) + readable(nb) + clean_outputs(nb) + checked(nb))
+    return (stored_whole(nb, path.stat().st_size) + parameters(nb) + readable(nb) + clean_outputs(nb) + drawn(nb)
+            + checked(nb))

@@ -89,6 +89,7 @@ BROKEN = {
     "stored ['application/vnd.jupyter.widget-view+json']":
         change("3.outputs", [new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}})]),
     "more than 5000 points": change("3.outputs", plotly([0.0] * 5001)),
+    "makes figures and stored none": change("3.source", "fig, ax = x.subplots()"),
     "2 checked cells": change("4.metadata", {}),
     "no text output": change("4.outputs", []),
     "prints constants only": change("4.source", "y = 3\nprint('shape', (y,), len('abc'))"),

@@ -6,6 +6,7 @@ and other metadata go, so that a second call on the same machine changes no byte
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,7 @@ def store(path: Path, timeout: int = 600) -> float:
 def main(paths: list[str]) -> int:
     """Store each notebook; exit code 1 when one of them fails."""
     failed = 0
+    os.environ.pop("MPLBACKEND", None)  # kernels inherit it, and would draw nothing into the notebooks
     for path in map(Path, paths):
         print(f"{path} ...", end=" ", flush=True)
         try:
