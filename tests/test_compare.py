@@ -36,7 +36,17 @@ def test_differences_within_the_tolerance_are_printed(capsys):
 def test_a_difference_beyond_the_tolerance_fails_and_names_the_run(capsys):
     assert report(table(0.5, 0.6), table(0.55, 0.6, 0.7), "HEAD") == 1
     out, err = capsys.readouterr()
-    assert "1 new" in out and "1 of them differ by more than 0.02" in err and "keyed" in err
+    assert "1 new" in out and "1 means differ by more than 0.02" in err and "keyed" in err
+
+
+def test_what_counts_is_the_mean_over_the_categories(capsys):
+    def two(keyed, free):
+        return pd.concat([table(keyed), table(free).assign(category="free")])
+
+    assert report(two(0.5, 0.6), two(0.53, 0.6), "HEAD") == 0
+    assert "largest difference of a mean over categories: 0.0150" in capsys.readouterr().out
+    assert report(two(0.5, 0.6), two(0.53, 0.58), "HEAD") == 0, "opposite changes are no shift"
+    assert report(two(0.5, 0.6), two(0.53, 0.62), "HEAD") == 1
 
 
 def test_the_largest_difference_comes_first():
