@@ -52,17 +52,17 @@ lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
 
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
 	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
-	@$(PY) -m mmadlib.compare --keep
+	@$(PY) -m mmadlib compare --keep
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
-	@$(PY) -m mmadlib.results
-	@$(PY) -m mmadlib.compare
+	@$(PY) -m mmadlib results
+	@$(PY) -m mmadlib compare
 
 reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
-	@$(PY) -m mmadlib.compare --keep
-	@$(PY) -m mmadlib.sweep --estimate workflow/plans/full.yaml
+	@$(PY) -m mmadlib compare --keep
+	@$(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/full.yaml
-	@$(PY) -m mmadlib.results
-	@$(PY) -m mmadlib.compare
+	@$(PY) -m mmadlib results
+	@$(PY) -m mmadlib compare
 
 test: setup  ## style, unit and contract tests with coverage, notebooks against their stored outputs
 	@echo "== ruff"
@@ -85,11 +85,11 @@ notebooks: setup  ## execute the stored notebooks again at their defaults, in pl
 road: setup  ## real data: convert the stereo_pothole set and run every method on it: make road ROAD_SRC=<its folder>
 	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \
 	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
-	$(PY) -m mmadlib.data.convert_road "$(ROAD_SRC)" data/road
-	@$(PY) -m mmadlib.compare --keep
+	$(PY) -m mmadlib convert road "$(ROAD_SRC)" data/road
+	@$(PY) -m mmadlib compare --keep
 	OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
-	@$(PY) -m mmadlib.results
-	@$(PY) -m mmadlib.compare
+	@$(PY) -m mmadlib results
+	@$(PY) -m mmadlib compare
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
 	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .coverage

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmadlib.cost import peaks, reset_peaks
+from mmadlib.experiments.cost import peaks, reset_peaks
+from mmadlib.experiments.notebook import read_yaml
 from mmadlib.features.field import Features
 from mmadlib.features.grouping import three_nearest
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
 from mmadlib.methods import DISPLAY, METHODS
 from mmadlib.paths import WORKFLOW
-from mmadlib.run import read_yaml
 
 SIZE, PATCHES, RGB_WIDTH, GROUPS, XYZ_WIDTH = 224, 28, 768, 1024, 1152
 PARAMS = {"cfm": "20_cfm/mvtec3d_published", "cpir": "21_cpir/mvtec3d_published", "cfr": "22_cfr/mvtec3d_published",
@@ -37,7 +37,7 @@ BRIEF = {"epochs": 0, "steps": 1, "retriever_epochs": 0, "retriever_steps": 1}  
 def published(method: str) -> dict:
     """The settings of the paper or of its reconstruction, but for the number of steps."""
     settings = json.loads(read_yaml(WORKFLOW / "params" / f"{PARAMS[method]}.yaml")["settings"])
-    known = METHODS[method].Settings.__dataclass_fields__
+    known = METHODS[method].SETTINGS.__dataclass_fields__
     return settings | {name: value for name, value in BRIEF.items() if name in known}
 
 

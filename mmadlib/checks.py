@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -48,6 +49,25 @@ def one_of(kind: str, name: Any, options: Iterable[str]) -> None:
     """UnknownName unless `name` is one of the options."""
     if name not in list(options):
         raise unknown(kind, name, options)
+
+
+def check_fields(settings: Any, *, least: Mapping[str, int] | None = None, choices: Mapping[str, Iterable[str]] | None = None,
+                 positive: Iterable[str] = (), not_negative: Iterable[str] = (), shares: Iterable[str] = ()) -> None:
+    """Refuse impossible values in a dataclass of settings: UnknownName for a name, SettingsError for a number.
+
+    least     field -> smallest whole number;   choices  field -> the names it may be
+    positive, not_negative   fields that are finite and above 0, or not below it;   shares   above 0 and at most 1
+    """
+    for name, bound in (least or {}).items():
+        whole(f"setting {name}", getattr(settings, name), bound)
+    for name, options in (choices or {}).items():
+        one_of(name, getattr(settings, name), options)
+    for names, fits, words in ((positive, lambda x: 0 < x < math.inf, "finite and above 0"),
+                               (not_negative, lambda x: 0 <= x < math.inf, "finite and not negative"),
+                               (shares, lambda x: 0 < x <= 1, "above 0 and at most 1")):
+        for name in names:
+            if not fits(value := getattr(settings, name)):
+                raise SettingsError(f"setting {name}={value!r}: must be {words}")
 
 
 def check_device(name: str | torch.device) -> torch.device:

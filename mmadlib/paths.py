@@ -1,12 +1,37 @@
-"""The only place that knows where things lie. Every path is absolute; nothing is created on import."""
+"""The only place that knows where things lie. Every path is absolute; nothing is created on import.
+
+A *workspace* is the folder that holds data/, runs/, results/, figures/ and workflow/. It is, the first that there is:
+
+1. the folder named by the environment variable MMADLIB_HOME;
+2. the checkout that mmadlib is imported from, which the file MARK marks;
+3. the nearest marked folder at or above the current one: where mmadlib is installed, one may stand in a checkout;
+4. the current folder.
+
+It is chosen once, when mmadlib is imported: a later change of folder does not move it. Paths in notebooks and in files of
+parameters are relative to the workspace (`resolve`); what a person types, or hands to a function, is relative to where that
+person stands, as with any other library.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mmadlib.errors import SettingsError
 
-ROOT = Path(__file__).resolve().parent.parent
+MARK = ".mmadlib"  # a file of this name marks a folder as a workspace
+BESIDE = Path(__file__).resolve().parent.parent  # what the package lies in: a checkout, or the site-packages of an environment
+
+
+def workspace() -> Path:
+    """The workspace of a process that starts here and now, absolute; it need not exist yet."""
+    if home := os.environ.get("MMADLIB_HOME", "").strip():
+        return Path(home).expanduser().resolve()
+    here = Path.cwd()
+    return next((folder for folder in (BESIDE, here, *here.parents) if (folder / MARK).is_file()), here)
+
+
+ROOT = workspace()
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"  # rendered and converted datasets; generated
 CACHE = DATA / "cache"  # feature tokens; generated
@@ -15,16 +40,28 @@ RUNS = ROOT / "runs"  # one folder per experiment; generated
 RESULTS = ROOT / "results"  # tidy CSV, in git
 FIGURES = ROOT / "figures"  # generated figures, in git
 WORKFLOW = ROOT / "workflow"
+CHECKOUT = "stand in a checkout of mmadlib or name one by MMADLIB_HOME"  # the remedy where a workspace lacks what one holds
 
 
 def resolve(path: str | Path) -> Path:
-    """A path given in a notebook: absolute as it is, relative from the repository root."""
+    """A path given in a notebook or a file of parameters: absolute as it is, relative from the workspace."""
     path = Path(path).expanduser()
     return path if path.is_absolute() else ROOT / path
 
 
+def optional(path: str | Path) -> Path | None:
+    """`resolve`, and None for an empty text: how a notebook hands on its `root`."""
+    return resolve(path) if str(path) else None
+
+
+def found(path: str | Path) -> Path:
+    """A file that a function or a file of parameters names: from here if it exists, else from the workspace."""
+    path = Path(path).expanduser()
+    return path if path.exists() else resolve(path)
+
+
 def shown(path: str | Path) -> str:
-    """The path as a reader should see it: relative to the repository root when it lies there."""
+    """The path as a reader should see it: relative to the workspace when it lies there."""
     path = Path(path)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
@@ -45,4 +82,4 @@ def run_dir(dataset: str, data_seed: int, category: str, method: str, variant: s
     for part in parts:
         if not part or part in (".", "..") or set(part) & set('/\\\n'):
             raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
-    return resolve(base).joinpath(*parts)
+    return Path(base).expanduser().joinpath(*parts)

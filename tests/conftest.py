@@ -11,7 +11,7 @@ def house_style():
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    from mmadlib import plots
+    from mmadlib.report import plots
 
     with mpl.rc_context():
         plots.style()

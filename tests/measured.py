@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mmadlib.few_shot import Plan
-from mmadlib.record import COLUMNS
-from mmadlib.rows import Row
+from mmadlib.experiments.record import COLUMNS
+from mmadlib.report.few_shot import Plan
+from mmadlib.report.rows import Row
 
 DRAWS = ((1, 0), (2, 1), (3, 2))
 CATEGORIES = ("free", "keyed")  # in `free` there is no relation that a defect could break

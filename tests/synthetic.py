@@ -41,7 +41,7 @@ def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: in
 
 def brief(method: type[Trained], steps: int) -> dict:
     """Settings with which a method takes so many steps."""
-    return {"steps": steps} | ({"epochs": 0} if issubclass(method.Settings, training.ByShots) else {})
+    return {"steps": steps} | ({"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {})
 
 
 def stop_training(monkeypatch, at: int) -> list[None]:

@@ -7,7 +7,7 @@ the twins of the defects, which makes blindness exact: an RGB detector must give
 import numpy as np
 import pytest
 
-from mmadlib.data import load, rendered
+from mmadlib.data import load, rendered_plan
 from mmadlib.features import Extractor, extract_all, family
 from mmadlib.methods import METHODS
 from mmadlib.metrics import image_auroc
@@ -21,7 +21,7 @@ class Bench:
     def __init__(self, category: str, root) -> None:
         self.category, self.root, self.extractor = category, root, Extractor(*family("descriptors"))
         self.train = self.features(load("rendered", category, "train", root=root).take(range(SHOTS)))
-        self.clean = {d: self.features(self.twins(d)) for d in rendered.TWINNED}
+        self.clean = {d: self.features(self.twins(d)) for d in rendered_plan.TWINNED}
         self.models = {}
 
     def features(self, samples) -> list:
@@ -45,7 +45,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def benches(tmp_path_factory) -> dict[str, Bench]:
     root = tmp_path_factory.mktemp("rendered")
-    return {category: Bench(category, root) for category in rendered.CATEGORIES}
+    return {category: Bench(category, root) for category in rendered_plan.CATEGORIES}
 
 
 @pytest.mark.parametrize(("defect", "seeing", "blind"), [("stain", "rgb", "xyz"), ("dent", "xyz", "rgb")])

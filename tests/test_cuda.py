@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from samples import TINY, dome
 from synthetic import brief, shared_latent
-from test_extractor import TINY, dome
 
 from mmadlib.features import Extractor
 from mmadlib.methods import METHODS

@@ -7,15 +7,15 @@ import json
 import pandas as pd
 import pytest
 
-from mmadlib.beside import PIRN_TABLES
-from mmadlib.cells import PARAMS, is_sweep, read_sweep
+from mmadlib.experiments.cells import PARAMS, is_sweep, read_sweep
+from mmadlib.experiments.params import check, declared_types, read_yaml
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
-from mmadlib.methods.cpir import VARIANTS
+from mmadlib.methods.cpir.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS, RESULTS
-from mmadlib.rows import RECONSTRUCTED
-from mmadlib.run import check, declared_types, read_yaml
+from mmadlib.report.beside import PIRN_TABLES
+from mmadlib.report.rows import RECONSTRUCTED
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
 SWEEPS = [path for path in FILES if is_sweep(path)]

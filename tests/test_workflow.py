@@ -13,12 +13,13 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mmadlib.paths import NOTEBOOKS, ROOT, WORKFLOW
-from mmadlib.plan import read_jobs
+from mmadlib.experiments.plan import read_jobs
+from mmadlib.paths import MARK, NOTEBOOKS, ROOT, WORKFLOW
 
 PARAMETERS = ('runs_dir: str = "runs"\nresults_dir: str = "runs/smoke/results"\ncategory: str = "plain"\n'
               'data_seed: int = 0\nfigures_dir: str = "runs/smoke"\ntables_dir: str = "runs/smoke"')
-COLLECT = "from mmadlib.results import update\n_ = update(runs_dir, results_dir)"
+COLLECT = ("from mmadlib.experiments import update\nfrom mmadlib.paths import resolve\n"
+           "_ = update(resolve(runs_dir), resolve(results_dir))")
 
 
 def stand_in(path, code):
@@ -33,11 +34,12 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("a copy")  # with a blank in its path
     for name in ("mmadlib", "workflow"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / MARK, root / MARK)
     (root / "notebooks").mkdir()
     for name, code in {"80_collect": COLLECT, "90_tables": "1"}.items():
         stand_in(root / "notebooks" / f"{name}.ipynb", code)
     sweep = {"dataset": "rendered", "features": "random", "categories": ["plain"], "shots": [1], "seeds": [0],
-             "test_limit": 2, "twins": False, "methods": {"nearest": {"rgb": {"bank": "rgb", "size": 50}}}}
+             "test_limit": 2, "methods": {"nearest": {"rgb": {"bank": "rgb", "size": 50}}}}
     (root / "workflow/params/41_few_shot_1_2_4/tiny.yaml").write_text(yaml.safe_dump(sweep))
     plan = {"once": {}, "each": {}, "after": {"90_tables": {}}, "sweeps": [{"params": "41_few_shot_1_2_4/tiny.yaml"}]}
     (root / "workflow/config.yaml").write_text(yaml.safe_dump(plan))
@@ -73,7 +75,7 @@ def test_the_workflow_runs_and_resumes(project):
 
     edit(project / "notebooks/90_tables.ipynb", 0, "other prose")
     append(project / "mmadlib/methods/nearest.py", "# a comment\n")
-    append(project / "mmadlib/methods/cfm.py", "another = 'method'\n")
+    append(project / "mmadlib/methods/cfm/cfm.py", "another = 'method'\n")
     append(project / "workflow/params/41_few_shot_1_2_4/tiny.yaml", "# a comment\n")
     assert "Nothing to be done" in snakemake(project, "-n")
     append(project / "mmadlib/methods/nearest.py", "x = 1\n")

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mmadlib.data.eyecandies_scene import above_ground, camera_points, literature_axes, world_points
 from mmadlib.data.files import Entry
 from mmadlib.data.images import BRIGHT, MIN_POINTS, check_points, mark_invalid, read_gray16, read_mask, read_rgb
 from mmadlib.data.layout import categories, child, files, index, number, pair, sample
-from mmadlib.data.scene import above_ground, camera_points, literature_axes, world_points
 from mmadlib.data.texts import read_mapping
 from mmadlib.errors import DataError, SettingsError, explain, unknown
 from mmadlib.sample import Sample

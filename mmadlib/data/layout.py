@@ -28,7 +28,7 @@ SPLITS = {"train": ("train",), "validation": ("validation", "val"), "test": ("te
 
 # a cloud whose rim holds fewer valid points has lost its background already (protocol of the published preprocessing)
 RIM_WIDTH, RIM_POINTS = 10, 50
-MANIFESTS = "preprocess"  # folder beside rgb and xyz that mmadlib.preprocess_dataset leaves
+MANIFESTS = "preprocess"  # folder beside rgb and xyz that mmadlib.prepare.dataset leaves
 
 
 def folders(root: Path) -> list[str]:

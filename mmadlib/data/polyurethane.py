@@ -5,7 +5,7 @@
     <root>/{train,test}_gtmask.npy    0 or 1 (n, 9216 or 4096)
     <root>/test_label.npy             0 or 1 (n,)
 
-Written by mmadlib.data.convert_polyurethane or by the official script (ECGAI-Research/CMDR-IAD polyurethane_experiments).
+Written by mmadlib.data.convert.polyurethane or by the official script (ECGAI-Research/CMDR-IAD polyurethane_experiments).
 
 Labels are PSEUDO-labels, the outliers of an isolation forest on the same points: a score says how far a method agrees with
 that forest, not with people. With 28 anomalous chunks of 235, an image AUROC of .93 has a standard error of .034 (Hanley and
@@ -28,7 +28,7 @@ __all__ = ["categories", "entries", "read"]
 SPLITS = ("train", "test")
 CATEGORY = "cutting_edges"
 POINTS = (9216, 4096)  # of a chunk: a grid of 96 x 96 or 64 x 64, row-major
-_CONVERT = "give the folder of the .npy files; python -m mmadlib.data.convert_polyurethane makes them from the scans"
+_CONVERT = "give the folder of the .npy files; mmadlib convert polyurethane makes them from the scans"
 
 
 def categories(root: Path) -> list[str]:

@@ -5,20 +5,17 @@
     <root>/<category>/twins/good/...              the parts of test/stain and test/dent without their defect
     <root>/<category>/{defects.csv, calibration/camera_parameters.json}
 
-`python -m mmadlib.data.rendered` renders everything in parallel; what is there already is kept.
+`mmadlib render` renders everything in parallel; what is there already is kept.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,63 +26,12 @@ from mmadlib.atomic import atomic
 from mmadlib.checks import check_seed
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
+from mmadlib.data.rendered_plan import CATEGORIES, MODALITY, SPLITS, VERSION, Plan, plan
 from mmadlib.data.texts import read_mapping
-from mmadlib.errors import DataError, explain, unknown
+from mmadlib.errors import DataError, explain
 from mmadlib.paths import rendered_root, shown
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
-
-VERSION = 1  # of the pictures: raise it whenever the renderer gives other bytes
-CATEGORIES = ("keyed", "free", "shape", "organic", "plain")
-SPLITS = ("train", "validation", "test", "twins")
-COUNTS = {"train": 60, "validation": 6, "good": 24, "defect": 12}
-MODALITY = {"stain": "rgb", "dent": "xyz", "dent_lit": "both", "crack": "both", "relation": "relation"}
-TWINNED = ("stain", "dent")  # one modality shows these: the clean twin makes blindness exact
-STRENGTH = {"plain": 1.0, "shape": 1.2, "keyed": 1.3, "free": 1.3, "organic": 1.3}  # more where normal parts vary more
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One sample to be: where it goes and what it is drawn from."""
-
-    split: str
-    folder: str  # good or the defect
-    index: int  # number of the files
-    key: tuple[str, str, int]  # split, defect and index that seed it; a twin has those of its partner
-    strength: float
-
-    @property
-    def partner(self) -> str:
-        """Of a twin: split/defect/number of the sample that has the defect; empty otherwise."""
-        return "{}/{}/{:03d}".format(*self.key) if self.split == "twins" else ""
-
-    @property
-    def path(self) -> str:
-        """split/folder/number, the file name of a sample without its kind."""
-        return f"{self.split}/{self.folder}/{self.index:03d}"
-
-
-def defects(category: str) -> list[str]:
-    """Defect folders of a category; where colour is independent of shape no relation can be wrong."""
-    return [d for d in MODALITY if not (d == "relation" and category == "free")]
-
-
-@cache
-def plan(category: str, split: str) -> tuple[Plan, ...]:
-    """Every sample of one split, in reading order. Raises UnknownName."""
-    if category not in CATEGORIES:
-        raise unknown("rendered category", category, CATEGORIES)
-    if split not in SPLITS:
-        raise unknown("rendered split", split, SPLITS)
-    if split in ("train", "validation"):
-        return tuple(Plan(split, "good", i, (split, "good", i), 0.0) for i in range(COUNTS[split]))
-    partners = [("test", d, i) for d in TWINNED for i in range(COUNTS["defect"])]
-    if split == "twins":
-        return tuple(Plan("twins", "good", n, key, 0.0) for n, key in enumerate(partners))
-    strength = STRENGTH[category]
-    good = [Plan(split, "good", i, (split, "good", i), 0.0) for i in range(COUNTS["good"])]
-    return tuple(good + [Plan(split, d, i, (split, d, i), strength) for d in sorted(defects(category))
-                         for i in range(COUNTS["defect"])])
 
 
 def categories(root: str | Path | None = None) -> list[str]:
@@ -195,19 +141,10 @@ def render(category: str, data_seed: int = 0, jobs: int = 2, root: str | Path | 
         return sum(done.result() for done in bar(as_completed(waiting), f"render {category}", progress, total=len(todo)))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command line: render categories of one data seed."""
-    parser = argparse.ArgumentParser(prog="python -m mmadlib.data.rendered", description="Render the dataset.")
-    parser.add_argument("--category", action="append", help="one of the categories, may be repeated; default all")
-    parser.add_argument("--data-seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--root", help="folder of the dataset (default data/rendered/data<seed>)")
-    given = parser.parse_args(argv)
-    for category in given.category or CATEGORIES:
-        count = render(category, given.data_seed, given.jobs, given.root)
-        folder = Path(given.root or rendered_root(given.data_seed)) / category
-        print(f"{category}: rendered {count} samples into {shown(folder)}")
-
-
-if __name__ == "__main__":
-    main()
+def command(categories: Sequence[str] | None = None, data_seed: int = 0, jobs: int = 2, root: str | Path | None = None) -> int:
+    """`mmadlib render`: render categories of one data seed, all of them by default. Raises as `render`."""
+    for category in categories or CATEGORIES:
+        count = render(category, data_seed, jobs, root)
+        folder = Path(root or rendered_root(data_seed)) / category
+        print(f"{category}: rendered {count} samples into {shown(folder)}", flush=True)
+    return 0

@@ -1,4 +1,4 @@
-"""Road tiles with potholes, real stereo scans in the MVTec 3D-AD layout as written by mmadlib.data.convert_road.
+"""Road tiles with potholes, real stereo scans in the MVTec 3D-AD layout as written by mmadlib.data.convert.road.
 
 Clouds are pseudo-metric: height is a robust score of the transformed disparity. The road fills the frame, so there is no
 background to remove.

@@ -19,7 +19,7 @@ from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.tokens import Patches
 from mmadlib.features.weights import ANY, RANDOM, digest, fill, read_state
-from mmadlib.loading import Grid, rgb_tensor
+from mmadlib.prepare.grid import Grid, rgb_tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,7 +121,7 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
         torch.manual_seed(seed)
         model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
     if weights not in (None, RANDOM):
-        state = read_state(paths.resolve(weights), sha256, "rgb_sha256")
+        state = read_state(paths.found(weights), sha256, "rgb_sha256")
         if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
             state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
         fill(model, state, weights)

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from mmadlib.data.files import Entry
 from mmadlib.data.layout import MANIFESTS
-from mmadlib.features.extractor import source_digest
+from mmadlib.digest import digest_of
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth
 from mmadlib.sample import Sample
 
@@ -94,7 +94,7 @@ def content_key(sample: Sample | Entry) -> str:
     """
     total = hashlib.blake2b(digest_size=16)
     if isinstance(sample, Entry):
-        code = source_digest("data/*.py", "sample.py", without="data/convert*.py")
+        code = digest_of("data/*.py", "sample.py")
         preprocessed = (sample.xyz.parent.parent / MANIFESTS).is_dir()
         extra = sorted((name, value) for name, value in sample.extra.items() if name != "index")
         names = [item for item in extra if not isinstance(item[1], Path)]

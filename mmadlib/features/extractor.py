@@ -8,13 +8,14 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mmadlib.digest import digest_of
 from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
 from mmadlib.features.field import Features
-from mmadlib.features.front_ends import front_end, source_digest
+from mmadlib.features.front_ends import front_end
 from mmadlib.features.options import Options, check_options, settings_of
 from mmadlib.features.tokens import Tokens, Truth, compose, nothing
-from mmadlib.loading import to_grid
-from mmadlib.preprocess import isolate_object
+from mmadlib.prepare.grid import to_grid
+from mmadlib.prepare.isolate import isolate_object, on_a_table
 from mmadlib.sample import Sample
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ FAMILIES = {  # name -> (RGB, 3D)
     "paper": ("dino_vitb8", "point_mae"),
     "random": ("random", "random"),
 }
-ON_A_TABLE = ("rendered", "mvtec3d")  # a table has to go, unless the reader saw that it is gone already
 FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
 
 
@@ -58,8 +58,8 @@ class Extractor:
         self.front = {side: front_end(side, name, self.options, loaded) for side, name in self.names.items()}
         self.family = next((f for f, names in FAMILIES.items() if names == (rgb, xyz)), _family_of(rgb, xyz))
         self.settings = settings_of(rgb, xyz, self.options)
-        code = source_digest("loading.py", "preprocess*.py", "clustering.py", "features/extractor.py",
-                             "features/front_ends.py", "features/tokens.py")
+        code = digest_of(*(f"prepare/{name}.py" for name in ("grid", "isolate", "constants", "plane", "clustering")),
+                         *(f"features/{name}.py" for name in ("extractor", "front_ends", "tokens")))
         named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
@@ -90,8 +90,8 @@ class Extractor:
 
     def _on_table(self, sample: Sample) -> bool:
         """Whether table and clutter have to be removed from the cloud first."""
-        wanted = sample.dataset in ON_A_TABLE if self.options.isolate is None else self.options.isolate
-        return wanted and not sample.isolated and sample.missing != "xyz"
+        wanted = self.options.isolate
+        return on_a_table(sample) if wanted is None else wanted and not sample.isolated and sample.missing != "xyz"
 
     def __call__(self, sample: Sample) -> Features:
         return compose(self.tokens(sample))

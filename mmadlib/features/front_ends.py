@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmadlib.digest import digest_of
 from mmadlib.errors import UnknownName, unknown
 from mmadlib.features.options import Options
 from mmadlib.features.tokens import Groups, Patches, nothing
@@ -19,8 +16,7 @@ if TYPE_CHECKING:
 
 NORMALS = "normals_"  # and the name of a ViT
 XYZ_NAMES = ("descriptors", "random", "point_mae", "normals_dinov2_vitb14", "normals_<any timm ViT>", "none")
-DESCRIPTOR_CODE = ("features/*descriptors.py", "features/windows.py", "features/fpfh.py")
-LIBRARY = Path(__file__).resolve().parent.parent
+DESCRIPTOR_CODE = tuple(f"features/descriptors/{name}.py" for name in ("rgb", "xyz", "mask", "windows", "fpfh"))
 
 
 @dataclass(frozen=True)
@@ -32,28 +28,20 @@ class FrontEnd:
     native: bool = False  # run takes the sample in its own size, its background removed, in place of the grid
 
 
-@lru_cache
-def source_digest(*patterns: str, without: str = "") -> str:
-    """Hash of the library's own code in these files, comments and layout aside: results made by other code are others."""
-    files = sorted({path for pattern in patterns for path in LIBRARY.glob(pattern)} - set(LIBRARY.glob(without or "-")))
-    trees = "".join(ast.dump(ast.parse(path.read_text())) for path in files)
-    return hashlib.blake2b(trees.encode(), digest_size=8).hexdigest()
-
-
 def _descriptors(side: str) -> FrontEnd:
     from mmadlib.features import descriptors as d
 
     function = {"rgb": d.rgb_descriptors, "xyz": d.xyz_descriptors}[side]
-    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)), source_digest(*DESCRIPTOR_CODE))
+    return FrontEnd(lambda grid: Patches(function(grid), d.token_mask(grid)), digest_of(*DESCRIPTOR_CODE))
 
 
 def _random(side: str, seed: int) -> FrontEnd:
     from mmadlib.features.descriptors import token_mask
-    from mmadlib.features.random_conv import random_rgb, random_xyz
+    from mmadlib.features.descriptors.random_conv import random_rgb, random_xyz
 
     function = {"rgb": random_rgb, "xyz": random_xyz}[side]
     return FrontEnd(lambda grid: Patches(function(grid, seed=seed), token_mask(grid)),
-                    source_digest("features/random_conv.py", *DESCRIPTOR_CODE))
+                    digest_of("features/descriptors/random_conv.py", *DESCRIPTOR_CODE))
 
 
 def _encoder(name: str, o: Options, loaded: dict[str, Dino]) -> Dino:
@@ -67,7 +55,7 @@ def _encoder(name: str, o: Options, loaded: dict[str, Dino]) -> Dino:
 
 def _dino(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
     run = _encoder(name, o, loaded)
-    return FrontEnd(run, run.key + source_digest("features/dino.py"))
+    return FrontEnd(run, run.key + digest_of("features/dino.py"))
 
 
 def _normals(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
@@ -77,7 +65,7 @@ def _normals(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
         encoder = _encoder(name.removeprefix(NORMALS), o, loaded)
     except UnknownName:
         raise unknown("3D feature", name, XYZ_NAMES) from None
-    code = source_digest("features/dino.py", "features/normals.py")
+    code = digest_of("features/dino.py", "features/normals.py")
     return FrontEnd(Normals(encoder, o.size, o.pad, o.normals), encoder.key + code, native=True)
 
 
@@ -86,7 +74,7 @@ def _point_mae(o: Options) -> FrontEnd:
 
     run = PointMAE(o.xyz_blocks, o.backbone_mode, o.xyz_weights, o.xyz_sha256, o.groups, o.group_size, o.fps_start,
                    o.fps_near_origin, o.device, o.seed)
-    return FrontEnd(run, run.key + source_digest("features/point_mae.py", "features/grouping.py"))
+    return FrontEnd(run, run.key + digest_of("features/point_mae.py", "features/grouping.py"))
 
 
 def front_end(side: str, name: str, options: Options, loaded: dict[str, Dino]) -> FrontEnd:

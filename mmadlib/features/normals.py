@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
-from mmadlib.loading import square_margins
+from mmadlib.prepare.grid import square_margins
 
 if TYPE_CHECKING:
     from mmadlib.features.dino import Dino

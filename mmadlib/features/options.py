@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmadlib.checks import check_device, check_seed, one_of, typed, whole
+from mmadlib.features.descriptors.mask import GRID
 from mmadlib.features.dino import layer_range
 from mmadlib.features.grouping import RANDOM_START
 from mmadlib.features.normals import RECIPES
 from mmadlib.features.point_mae import MODES
-from mmadlib.features.windows import GRID
-from mmadlib.loading import PADS
+from mmadlib.prepare.grid import PADS
 
 # newer than recorded runs: named only where they are not the default, so that those stay theirs
 LATER = ("rgb_masked", "rgb_layers", "normals")
@@ -22,7 +22,7 @@ class Options:
     """Everything that changes features. None: the default of the front end (weights) or of the dataset (isolate)."""
 
     size: int = 224  # pixels of the square working grid
-    pad: str = "edge"  # edge | zero | none, see mmadlib.loading
+    pad: str = "edge"  # edge | zero | none, see mmadlib.prepare.grid
     isolate: bool | None = None  # remove table and clutter; None: of rendered and mvtec3d where still there; else say True
     rgb_masked: bool = False  # black where no point is, as in BTF and M3DM with pad zero; only backbones look there at all
     rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8

@@ -20,7 +20,7 @@ from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.grouping import farthest_points, first_point, nearest, three_nearest
 from mmadlib.features.tokens import Groups
 from mmadlib.features.weights import RANDOM, digest, fill, read_state
-from mmadlib.loading import Grid
+from mmadlib.prepare.grid import Grid
 
 CHECKPOINT = "pretrain.pth"  # release asset of github.com/Pang-Yatian/Point-MAE
 SHA256 = "27ded932bb0a2625d5a8eb006df199b2578598c774aee6d86b985300b6a5fd20"
@@ -173,7 +173,7 @@ def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int
         torch.manual_seed(seed)
         encoder = Encoder(blocks)
     if weights != RANDOM:
-        path = paths.resolve(weights) if weights else paths.WEIGHTS / CHECKPOINT
+        path = paths.found(weights) if weights else paths.WEIGHTS / CHECKPOINT
         if not path.is_file():
             raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
                                        "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "

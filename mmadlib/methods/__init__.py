@@ -1,4 +1,7 @@
-"""METHODS: short name -> class. A new method is one file and one line here."""
+"""Methods: one room a paper; METHODS finds their classes by name. Beside the rooms stands what several of them use.
+
+A new method is one file, or a room, and one line here.
+"""
 
 from mmadlib.methods.base import Method, Scores
 from mmadlib.methods.cfm import CFM
@@ -6,8 +9,12 @@ from mmadlib.methods.cfr import CFR
 from mmadlib.methods.cmdr_iad import CMDRIAD
 from mmadlib.methods.cmsa import CMSA
 from mmadlib.methods.cpir import CPIR
+from mmadlib.methods.distances import image_score
+from mmadlib.methods.mapper import GatedMapper, Mapper
 from mmadlib.methods.nearest import Nearest
 from mmadlib.methods.pirn import PIRN
+from mmadlib.methods.scoring import IMAGE_NORMS, normalise, smooth
+from mmadlib.methods.token_grid import on_grid, to_pixels
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, Nearest)}
 
@@ -15,4 +22,5 @@ METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD,
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
            "nearest": "Nearest neighbour"}
 
-__all__ = ["DISPLAY", "METHODS", "Method", "Scores"]
+__all__ = ["DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "Scores", "image_score", "normalise",
+           "on_grid", "smooth", "to_pixels"]

@@ -96,17 +96,19 @@ def _lacks(side: str) -> str:
 class Method:
     """Base of the method classes: fit(features) -> self, score(features) -> Scores, save, load.
 
-    A subclass names itself, declares `Settings` (a dataclass whose defaults suit descriptors and which refuses impossible
-    values) and implements `fit`, `score`, `state` (tensors to save) and `restore`. Making one with an unknown setting, a
-    wrong value, seed or device raises SettingsError.
+    A subclass names itself, declares SETTINGS (a dataclass whose defaults suit descriptors and which refuses impossible
+    values) and VARIANTS (name -> settings: rows of its paper's tables, which a sweep may name), and implements `fit`, `score`,
+    `state` (tensors to save) and `restore`. Making one with an unknown setting, a wrong value, seed or device raises
+    SettingsError.
     """
 
     name: ClassVar[str]
-    Settings: ClassVar[type]
+    SETTINGS: ClassVar[type]
+    VARIANTS: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
 
     def __init__(self, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         self.seed, self.device = check_seed(seed), check_device(device)
-        self.settings = typed(self.Settings, settings, f"{self.name} setting")
+        self.settings = typed(self.SETTINGS, settings, f"{self.name} setting")
         self.standardise = Standardiser()
         self.fitted = False
 

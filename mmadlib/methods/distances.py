@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmadlib.checks import one_of
-from mmadlib.scoring import IMAGE_NORMS, normalise
+from mmadlib.methods.scoring import IMAGE_NORMS, normalise
 
 
 def cosine_loss(predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:

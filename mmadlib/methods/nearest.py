@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmadlib.banks import Bank, greedy_coreset
-from mmadlib.checks import one_of, whole
+from mmadlib.checks import check_fields
 from mmadlib.features.field import Features
+from mmadlib.methods.banks import Bank, greedy_coreset
 from mmadlib.methods.base import Method, Scores
+from mmadlib.methods.scoring import SMOOTHINGS, smooth
 from mmadlib.methods.token_grid import to_pixels
 from mmadlib.progress import bar
-from mmadlib.scoring import SMOOTHINGS, smooth
 
 CELLS = 56  # compared pixels a side: the centres of 4 px cells in a 224 px picture
 BANKS = {"rgb": ("rgb",), "xyz": ("xyz",), "joint": ("joint",), "max": ("rgb", "xyz")}
@@ -32,14 +32,13 @@ class Settings:
     size: int = 3000  # rows a bank holds at most
     choose: str = "random"  # random | coreset (greedy k-centre)
     k: int = 1  # neighbours whose distances are averaged
-    smooth: str = "gauss4"  # see mmadlib.scoring
+    smooth: str = "gauss4"  # see mmadlib.methods.scoring
 
     def __post_init__(self) -> None:
-        one_of("bank", self.bank, BANKS)
-        one_of("choice of rows", self.choose, CHOICES)
-        one_of("smooth", self.smooth, SMOOTHINGS)
-        for name in ("size", "k"):
-            whole(f"nearest setting {name}", getattr(self, name), 1)
+        check_fields(self, least={"size": 1, "k": 1}, choices={"bank": BANKS, "choose": CHOICES, "smooth": SMOOTHINGS})
+
+
+VARIANTS = {bank: {"bank": bank} for bank in BANKS}
 
 
 def cell_pixels(features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +54,8 @@ class Nearest(Method):
     """Distance to the nearest normal feature. parts: {"rgb", "xyz"}, one of them, or {"joint"}, by setting `bank`."""
 
     name = "nearest"
-    Settings = Settings
+    SETTINGS = Settings
+    VARIANTS = VARIANTS
     settings: Settings
 
     @property

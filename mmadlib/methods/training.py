@@ -18,8 +18,8 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from mmadlib.atomic import atomic
-from mmadlib.checks import whole
-from mmadlib.errors import OutputError, SettingsError, TrainingError, WeightsError, explain
+from mmadlib.checks import check_fields
+from mmadlib.errors import OutputError, TrainingError, WeightsError, explain
 from mmadlib.paths import shown
 from mmadlib.progress import bar
 
@@ -41,10 +41,7 @@ class TrainSettings:
     mixed_precision: bool = False  # networks in bfloat16 while training, losses in float32
 
     def __post_init__(self) -> None:
-        for name, least in {"batch": 1, "steps": 1, "epochs": 0, "pixels": 0}.items():
-            whole(f"setting {name}", getattr(self, name), least)
-        if not 0 < self.lr < float("inf"):
-            raise SettingsError(f"setting lr={self.lr}: must be finite and above 0")
+        check_fields(self, least={"batch": 1, "steps": 1, "epochs": 0, "pixels": 0}, positive=["lr"])
 
     def passes(self, images: int) -> int:
         """Epochs over so many training images; 0: `steps` decides."""
@@ -60,7 +57,7 @@ class ByShots(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("setting epochs_full", self.epochs_full, 1)
+        check_fields(self, least={"epochs_full": 1})
 
     def passes(self, images: int) -> int:
         return self.epochs_full if self.epochs and images > FEW else self.epochs

@@ -1,0 +1,161 @@
+"""The front door of the command line: `mmadlib COMMAND`, or `python -m mmadlib COMMAND`. Parses and calls, nothing else.
+
+Exit codes: 0 done; 1 done in part (a cell or a run failed, numbers differ); 2 nothing done, one line says why;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmadlib import __version__
+from mmadlib.errors import MmadError
+
+
+def run(args: argparse.Namespace) -> int:
+    from mmadlib.experiments.notebook import command
+
+    return command(args.notebook, args.out, args.files, args.pairs)
+
+
+def sweep(args: argparse.Namespace) -> int:
+    from mmadlib import paths
+    from mmadlib.experiments.cells import LIMITS
+    from mmadlib.experiments.sweep import command
+
+    root = None if args.root is None else str(Path(args.root).expanduser().resolve())  # from here, not from the workspace
+    given = {name: value for name, value in (("root", root), ("device", args.device)) if value is not None}
+    limits = {limit: getattr(args, limit) for limit in LIMITS}
+    return command(args.files, limits, given, args.base or paths.RUNS, args.estimate)
+
+
+def render(args: argparse.Namespace) -> int:
+    from mmadlib.data.rendered import command
+
+    return command(args.category, args.data_seed, args.jobs, args.root)
+
+
+def preprocess(args: argparse.Namespace) -> int:
+    from mmadlib.prepare.dataset import preprocess_dataset
+
+    print(f"written: {preprocess_dataset(args.src, args.dst, args.dataset, args.pad, args.seed, args.jobs)}")
+    return 0
+
+
+def convert_road(args: argparse.Namespace) -> int:
+    from mmadlib.data.convert.road import convert
+
+    return _counted(args.dst, convert(args.src, args.dst))
+
+
+def convert_polyurethane(args: argparse.Namespace) -> int:
+    from mmadlib.data.convert.polyurethane import Rules, convert
+
+    return _counted(args.dst, convert(args.src, args.dst, Rules(args.detector, args.contamination, args.points)))
+
+
+def _counted(dst: str, counts: dict[str, int]) -> int:
+    print(f"{dst}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    return 0
+
+
+def results(args: argparse.Namespace) -> int:
+    from mmadlib.report.summary import command
+
+    return command(*([args.folder] if args.folder else []))
+
+
+def compare(args: argparse.Namespace) -> int:
+    from mmadlib.experiments.compare import command
+
+    return command(args.keep)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their arguments; a command's function is in `call` of what is parsed."""
+    door = argparse.ArgumentParser(prog="mmadlib", description="Few-shot RGB+3D anomaly detection: notebooks, sweeps, data.")
+    door.add_argument("--version", action="version", version=f"mmadlib {__version__}")
+    rooms = door.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(to: argparse._SubParsersAction, name: str, what: str, example: str,
+            call: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
+        sentence = f"{what[0].upper()}{what[1:]}."
+        made = to.add_parser(name, help=what, description=sentence, epilog=f"example: mmadlib {example}")
+        made.set_defaults(call=call)
+        return made
+
+    a = add(rooms, "run", "run a notebook with checked parameters",
+            "run notebooks/20_cfm.ipynb runs/try.ipynb -p category=free shots=1", run)
+    a.add_argument("notebook", type=Path)
+    a.add_argument("out", type=Path, help="where the executed notebook goes")
+    a.add_argument("-f", dest="files", metavar="params.yaml", type=Path, action="append", default=[], help="of parameters")
+    a.add_argument("-p", dest="pairs", metavar="key=value", nargs="+", action="extend", default=[], help="go over those of -f")
+
+    a = add(rooms, "sweep", "run what is not finished of a grid of experiments; may be interrupted at any time",
+            "sweep 41_few_shot_1_2_4/rendered.yaml --method cfm cpir --shots 4", sweep)
+    a.add_argument("files", metavar="FILE", nargs="+", help="a sweep below workflow/params/, a plan, or a file of your own")
+    for name, limit, kind in (("method", "methods", str), ("category", "categories", str), ("shots", "shots", int),
+                              ("data-seed", "data_seeds", int)):
+        a.add_argument(f"--{name}", dest=limit, type=kind, nargs="+", action="extend", help="only these")
+    a.add_argument("--root", help="folder of the dataset, from where you stand")
+    a.add_argument("--device", help="cpu | cuda")
+    a.add_argument("--base", help="where the run folders go (default: runs/ of the workspace)")
+    a.add_argument("--estimate", action="store_true", help="say what is left and how long it takes, run nothing")
+
+    a = add(rooms, "render", "render the parts of the controlled experiment; what is there already is kept",
+            "render --category keyed --data-seed 1", render)
+    a.add_argument("--category", nargs="+", action="extend", help="default: all")
+    a.add_argument("--data-seed", type=int, default=0)
+    a.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    a.add_argument("--root", help="folder of the dataset (default: data/rendered/data<seed> of the workspace)")
+
+    a = add(rooms, "preprocess", "remove the table from a dataset in the MVTec 3D-AD layout, into a new folder",
+            "preprocess mvtec_3d_anomaly_detection mvtec3d_isolated", preprocess)
+    a.add_argument("src", help="dataset folder, never changed")
+    a.add_argument("dst", help="new folder")
+    a.add_argument("--dataset", default="mvtec3d", help="mvtec3d (default) | rendered | folder")
+    a.add_argument("--pad", help="published | square; default: published for mvtec3d, square for the others")
+    a.add_argument("--seed", type=int, default=0, help="of the plane fits")
+    a.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+
+    a = add(rooms, "convert", "convert a published dataset to a folder that a reader knows",
+            "convert road stereo_pothole_datasets data/road")
+    sets = a.add_subparsers(dest="dataset", metavar="DATASET", required=True)
+    a = add(sets, "road", "cut road tiles from the stereo_pothole set",
+            "convert road stereo_pothole_datasets data/road", convert_road)
+    a.add_argument("src", help="clone of github.com/ruirangerfan/stereo_pothole_datasets")
+    a.add_argument("dst", help="folder to write, e.g. data/road")
+    a = add(sets, "polyurethane", "cut CMDR-IAD's labelled chunks from polyurethane scans",
+            "convert polyurethane scans data/polyurethane", convert_polyurethane)
+    a.add_argument("src", help="folder that holds point_cloud/<scan>/PointCloud_merged.ply")
+    a.add_argument("dst", help="folder to write")
+    a.add_argument("--detector", default="forest", help="forest (default) | lof")
+    a.add_argument("--contamination", default="low", help="low (default) | high: share of outliers")
+    a.add_argument("--points", type=int, default=9216, help="of a chunk: 9216 (default) | 4096")
+
+    a = add(rooms, "results", "print the main tables of results/results.csv", "results", results)
+    a.add_argument("folder", nargs="?", help="default: results/ of the workspace")
+
+    a = add(rooms, "compare", "compare the runs at hand with the committed numbers", "compare", compare)
+    a.add_argument("--keep", action="store_true", help="set the table aside before it is written, compare nothing")
+    return door
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; see the module for exit codes."""
+    args = parser().parse_args(argv)
+    try:
+        return args.call(args)
+    except MmadError as err:
+        print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
+        return getattr(err, "exit_code", 2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

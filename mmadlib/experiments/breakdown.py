@@ -1,0 +1,85 @@
+"""From scores to numbers: all metrics of a test set, by modality, by defect, and against twins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmadlib.data import Entry, Samples
+from mmadlib.features import FeatureSet, Truth
+from mmadlib.methods import Method, Scores
+from mmadlib.methods.scoring import IMAGE_NORMS, normalise
+from mmadlib.metrics import bootstrap_auroc, evaluate_maps, image_auroc
+
+SUBSETS = ("rgb", "xyz", "both", "relation")  # modality that shows the defect; "all" comes first
+
+
+def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray],
+               image_norm: str = "none", reasons: dict[str, str] | None = None) -> dict[str, float]:
+    """All metrics of a set of test samples, plus a 95 % bootstrap interval of the image AUROC.
+
+    image_norm rescales each map per metric first (scoring.IMAGE_NORMS), e.g. "cfm" as CFM, CMDR-IAD and CFR do. Metrics
+    without a value on this set, e.g. AUROC without defects, are NaN; why is written into `reasons` {metric: text}.
+    """
+    maps = [s.map for s in scores]
+    pixel_maps = maps
+    if IMAGE_NORMS[image_norm]:
+        maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in IMAGE_NORMS[image_norm][:2])
+    labels, images = np.array([t.label for t in truths]), np.array([s.image for s in scores])
+    result = evaluate_maps(maps, [t.mask for t in truths], images, labels, foregrounds, pixel_maps, reasons)
+    if 0 < labels.sum() < len(labels):
+        result["i_auroc_low"], result["i_auroc_high"] = bootstrap_auroc(images, labels)
+    return result
+
+
+def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray], image_norm: str = "none",
+              by: str = "modality", undefined: dict[str, dict[str, str]] | None = None,
+              known: dict[tuple[int, ...], tuple[dict, dict]] | None = None) -> dict[str, dict[str, float]]:
+    """Metrics over all defects ("all") and over those of each kind against the same normal samples: {kind: {metric: value}}.
+
+    by: "modality" (rgb, xyz, both, relation; what is not labelled counts in "all" only) or "defect".
+    undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores, so that a
+    defect that is the only one of its modality is measured once.
+    """
+    kinds = ["good" if t.label == 0 else getattr(t, by) for t in truths]
+    names = SUBSETS if by == "modality" else sorted(set(kinds) - {"good"})
+    chosen = {"all": list(range(len(truths)))}
+    chosen |= {name: [i for i, k in enumerate(kinds) if k in ("good", name)] for name in names if name in kinds}
+    known = {} if known is None else known
+    result = {}
+    for kind, index in chosen.items():
+        if tuple(index) not in known:
+            reasons: dict[str, str] = {}
+            subset = ([seq[i] for i in index] for seq in (scores, truths, foregrounds))
+            known[tuple(index)] = metrics_of(*subset, image_norm, reasons), reasons
+        values, reasons = known[tuple(index)]
+        result[kind] = dict(values)
+        if reasons and undefined is not None:
+            undefined[kind] = dict(reasons)
+    return result
+
+
+def name_of(entry: Entry) -> str:
+    """split/defect/number, the name of a sample in scores.csv and in twin_of."""
+    return f"{entry.split}/{entry.defect}/{entry.rgb.stem}"
+
+
+def twins_of(test: Samples, twins: Samples) -> Samples:
+    """The twins whose partner with the defect is among `test`."""
+    names = {name_of(e) for e in test.entries}
+    return twins.take([i for i, e in enumerate(twins.entries) if e.extra["twin_of"] in names])
+
+
+def twin_auroc(model: Method, twins: FeatureSet, test: Samples, scores: Sequence[Scores]) -> dict[str, float]:
+    """Image AUROC of rgb-only and xyz-only defects against the same parts without the defect: {modality: value}.
+
+    A method blind to a modality must read 0.5 here; against other good parts it may not, by luck of the draw.
+    """
+    scored = {name_of(e): (e.modality, s.image) for e, s in zip(test.entries, scores, strict=True)}
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for i, entry in enumerate(twins.samples.entries):
+        modality, bad = scored[entry.extra["twin_of"]]
+        pairs.setdefault(modality, []).append((model.score(twins[i]).image, bad))
+    return {modality: image_auroc(np.transpose(both).ravel(), np.repeat([0, 1], len(both)))
+            for modality, both in pairs.items()}

@@ -1,0 +1,166 @@
+"""fit -> score -> metrics -> one record: the same path for every dataset, feature and method."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from mmadlib import paths
+from mmadlib.atomic import atomic
+from mmadlib.data import Samples
+from mmadlib.errors import OutputError, explain, unknown
+from mmadlib.experiments.breakdown import breakdown, name_of, twin_auroc
+from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
+from mmadlib.experiments.identity import run_identity
+from mmadlib.experiments.record import Record, environment, write
+from mmadlib.experiments.source import Chosen, Source
+from mmadlib.features import FeatureSet, Truth
+from mmadlib.methods import METHODS, Method, Scores
+from mmadlib.methods.trained import Trained
+from mmadlib.prepare.grid import to_grid
+from mmadlib.progress import bar
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One finished run with everything a notebook may want to look at; position i is the i-th test sample."""
+
+    record: Record
+    method: Method
+    test: Samples
+    features: FeatureSet
+    scores: list[Scores]
+    truths: list[Truth]
+    folder: Path
+
+    def row(self, i: int) -> dict:
+        """Sample i on the grid of its map, as plots.show_samples takes it: rgb, xyz, mask, object, map and title."""
+        grid, seen = to_grid(self.test[i], self.features[i].size[0]), self.features[i]
+        return {"rgb": grid.rgb, "xyz": seen.cloud, "mask": grid.mask, "object": seen.foreground, "map": self.scores[i].map,
+                "title": self.truths[i].defect}
+
+
+def timed_fit(model: Method, train: Chosen, progress: bool = True, checkpoint: Path | None = None) -> float:
+    """Fit on the samples; seconds, their features composed before the clock starts. Methods that train may resume."""
+    for _ in train:
+        pass
+    started = time.perf_counter()
+    model.fit(train, progress, **({"checkpoint": checkpoint} if isinstance(model, Trained) else {}))
+    return time.perf_counter() - started
+
+
+def timed_scores(model: Method, features: Sequence, progress: bool = True) -> tuple[list[Scores], float]:
+    """Scores of every sample and the median milliseconds of one, its features composed before the clock starts."""
+    scores, seconds = [], []
+    for i in bar(range(len(features)), f"{model.name}: score", progress):
+        sample = features[i]
+        started = time.perf_counter()
+        scores.append(model.score(sample))  # arrays: a GPU has finished when they are there
+        seconds.append(time.perf_counter() - started)
+    return scores, 1000 * median(seconds)
+
+
+def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", *, data_seed: int = 0,
+        variant: str = "default", features: str = "descriptors", shots: int | None = 4, seed: int = 0, rule: str = "auto",
+        settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
+        root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
+        base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
+        checkpoint: bool = False, source: Source | None = None) -> Outcome:
+    """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments.
+
+    source: the category's features where several runs share them, made from the same arguments.
+    """
+    started = time.perf_counter()
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
+    reset_peaks(model.device)
+    source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
+                              root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
+    train = source.draw(shots, seed, rule)
+    folder = claim(paths.run_dir(dataset, data_seed, category, method, variant, features, shots, seed, base))
+    kept = folder / "checkpoint"
+    fit_s = timed_fit(model, source.prepare(train), progress, kept if checkpoint else None)
+    scores, score_ms = timed_scores(model, source.test, progress)
+    truths = [source.test.truth(i) for i in range(len(scores))]
+    undefined: dict[str, dict[str, str]] = {}
+    judged = partial(breakdown, scores, truths, [f.foreground for f in source.test],
+                     getattr(model.settings, "image_norm", "none"), known={})
+    metrics, by_defect = judged(undefined=undefined), judged(by="defect")
+    if undefined:
+        warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)
+    if source.twins is not None:
+        for subset, value in twin_auroc(model, source.twins, source.samples, scores).items():
+            metrics[subset]["i_auroc_twins"] = value
+    described = asdict(model.settings) | {"features": source.extractor.settings, "rule": rule, "reader": reader or {}}
+    record = Record(
+        dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,
+        shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
+        draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
+        score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device),
+        provenance=environment() | {"code": run_identity(method, dataset)})
+    write_run(folder, record, source.samples, truths, scores)
+    shutil.rmtree(kept, ignore_errors=True)
+    return Outcome(record, model, source.samples, source.test, scores, truths, folder)
+
+
+def run_experiment(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", **keywords) -> Record:
+    """One experiment from names to numbers; writes runs/<keys>/ and returns its Record.
+
+    dataset, category, root   see mmadlib.data.load;   data_seed  which draw of the rendered data
+    reader                    options of the dataset's reader, e.g. {"frame": "literature"} for Eyecandies
+    method, settings          METHODS name and its settings;   variant  a label for these settings in tables
+    features, options         family name (descriptors | paper | random, or "rgb+xyz" names) and Extractor options
+    shots, seed, rule         normal training samples (None: all); the seed fixes the draw and the training
+    test_limit                at most so many test samples, half of them normal (smoke runs)
+    base, cache               where runs and feature tokens go;   device  cpu | cuda
+    checkpoint                keep the state of a long training in the run's folder: the same run, started again, goes on
+
+    Where the dataset has twins (rendered), the image AUROC of single-modality defects against their twins is measured, too.
+    A metric without a value, e.g. on a category without defects, is left out of the tables; a warning and
+    Record.undefined say why. Raises UnknownName, SettingsError, WeightsError or OutputError before any work; DataError,
+    PreprocessError, CacheError or TrainingError on the way, without a record.
+    """
+    return run(dataset, category, method, **keywords).record
+
+
+def claim(folder: Path) -> Path:
+    """The run folder, made if need be. Raises OutputError when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise _not_writable(folder, err) from None
+    return folder
+
+
+def _not_writable(folder: Path, err: OSError) -> OutputError:
+    return OutputError(explain(paths.shown(folder), f"cannot be written ({err.strerror or err})",
+                               "free some space or give base= a folder that you may write to"))
+
+
+def write_run(folder: Path, record: Record, test: Samples, truths: Sequence[Truth], scores: Sequence[Scores]) -> None:
+    """scores.csv (a row per test sample), maps.npz (float16), and last metrics.json: a folder that has it is complete.
+
+    Raises OutputError; then the folder has no metrics.json.
+    """
+    table = pd.DataFrame({"sample": [name_of(e) for e in test.entries],
+                          "label": [t.label for t in truths], "defect": [t.defect for t in truths],
+                          "modality": [t.modality for t in truths], "score": [s.image for s in scores]})
+    try:
+        (folder / "metrics.json").unlink(missing_ok=True)
+        with atomic(folder / "scores.csv") as path:
+            table.to_csv(path, index=False)
+        with atomic(folder / "maps.npz") as path:
+            np.savez_compressed(path, maps=np.stack([s.map for s in scores]).astype(np.float16))
+        write(record, folder)
+    except OSError as err:
+        raise _not_writable(folder, err) from None

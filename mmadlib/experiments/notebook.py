@@ -1,0 +1,72 @@
+"""Strict papermill runner: a notebook with checked parameters, in a kernel of this environment, never over a stored one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmadlib.errors import MmadError, SettingsError, explain
+from mmadlib.experiments.params import check, collect_parameters, declared_types
+from mmadlib.paths import NOTEBOOKS, ROOT, shown
+
+QUIET = ["--IPKernelApp.log_level=50"]  # a kernel on this machine warns about unencrypted TCP at every start
+
+
+class NotebookError(MmadError):
+    """A cell of the notebook failed, or its kernel died."""
+
+    exit_code = 1  # of the command line: something was run
+
+
+def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | None = None) -> Path:
+    """Execute `nb` with `params` in a python3 kernel of this environment, started in the workspace.
+
+    The executed notebook is written to `out` and stays there when a cell fails. Raises SettingsError before anything is
+    run or written (missing file, no parameters cell, unknown name, wrong type, `out` inside notebooks/ or not writable) and
+    NotebookError when a cell fails.
+    """
+    nb, out = Path(nb).resolve(), Path(out).resolve()
+    checked = check(params or {}, declared_types(nb), nb)
+    if out.suffix != ".ipynb" or out == nb or out.is_relative_to(NOTEBOOKS):
+        raise SettingsError(explain(shown(out), "is no place for an executed notebook",
+                                    "give an .ipynb path outside notebooks/, e.g. under runs/"))
+    # a kernel that the user registered as "python3" for another environment must not be taken
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # or it reports every message that only a browser can answer
+    _writable(out)
+    try:
+        papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
+                                   progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
+    except papermill.PapermillExecutionError as err:
+        raise NotebookError(f"{shown(nb)}: cell {err.exec_count} failed with {err.ename}: {err.evalue}\n"
+                            f"the executed notebook is kept: {shown(out)}") from None
+    except DeadKernelError as err:
+        raise NotebookError(f"{shown(nb)}: the kernel died (out of memory?): {err}\nkept: {shown(out)}") from None
+    return out
+
+
+def _writable(out: Path) -> None:
+    """Raise SettingsError unless `out` can be written: now, not after an hour of training."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+    except OSError as err:
+        raise SettingsError(explain(shown(out), f"cannot be written ({err.strerror})", "give another path")) from None
+
+
+def command(notebook: Path, out: Path, files: Sequence[Path] = (), pairs: Sequence[str] = ()) -> int:
+    """`mmadlib run`: parameters from YAML files, then from `key=value` texts. Raises as `run_notebook`."""
+    start = time.perf_counter()
+    params = collect_parameters(notebook.resolve(), files, pairs)
+    print(f"run {notebook} -> {out}  {' '.join(f'{k}={v}' for k, v in params.items())}", flush=True)
+    run_notebook(notebook, out, params)
+    print(f"done {notebook} in {time.perf_counter() - start:.0f} s", flush=True)
+    return 0

@@ -1,0 +1,92 @@
+"""Parameters of notebooks: declared in the notebook, given in YAML files and as key=value, checked before anything runs.
+
+papermill only warns of a misspelt parameter and exits 0; without a `parameters` cell it runs the defaults and says
+nothing. Here both are errors, and so are wrong types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmadlib.errors import SettingsError, explain, unknown
+from mmadlib.paths import shown
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+def declared_types(nb: Path) -> dict[str, str]:
+    """Parameter name -> type name, from the notebook's typed `parameters` cell.
+
+    Raises SettingsError when the file or the cell is missing, or when a parameter has no type out of TYPES.
+    """
+    import papermill  # here: it takes a second to import, and `--help` should not
+
+    if not nb.is_file():
+        raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
+    try:
+        types = {name: p["inferred_type_name"] for name, p in papermill.inspect_notebook(str(nb)).items()}
+    except Exception:  # nbformat raises whatever the content makes it stumble over
+        raise SettingsError(explain(shown(nb), "is not a notebook", "give the path of an .ipynb file")) from None
+    if not types:
+        raise SettingsError(explain(shown(nb), "has no cell tagged 'parameters' with typed values", "tag one"))
+    for name, kind in types.items():
+        if kind not in TYPES:
+            raise SettingsError(explain(shown(nb), f"parameter {name!r} has no type out of {', '.join(TYPES)}",
+                                        "write it as 'name: int = 0'"))
+    return types
+
+
+def parse(name: str, text: str, kind: str) -> Any:
+    """The value of `-p name=text` as the declared type; text "007" stays text where a str is declared."""
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind == "bool" else TYPES[kind](text)
+    except (KeyError, ValueError):
+        raise SettingsError(f"parameter {name}={text}: expected {kind}") from None
+
+
+def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict[str, Any]:
+    """The parameters, with int accepted for float. Raises SettingsError on an unknown name or a wrong type."""
+    checked = {}
+    for name, value in params.items():
+        if name not in types:
+            raise unknown(f"parameter of {nb.name}", name, types)
+        want = TYPES[types[name]]
+        if want is float and type(value) is int:
+            value = float(value)
+        if type(value) is not want:  # not isinstance: True is an int in Python, never in a parameters cell
+            raise SettingsError(f"{nb.name}: parameter {name}={value!r}: expected {types[name]}, got {type(value).__name__}")
+        checked[name] = value
+    return checked
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Parameters from a YAML file: a mapping of names to values."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise SettingsError(explain(path, f"cannot be read ({err.strerror})", "give a YAML file of parameters")) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise SettingsError(explain(path, f"is not YAML ({str(err).splitlines()[0]})", "mend it")) from None
+    if not isinstance(values, dict):
+        raise SettingsError(explain(path, "holds no mapping", "write one 'name: value' per line"))
+    return values
+
+
+def collect_parameters(nb: Path, files: Sequence[Path], pairs: Sequence[str]) -> dict[str, Any]:
+    """YAML files in order, then `key=value` texts: the later wins."""
+    params: dict[str, Any] = {}
+    for path in files:
+        params |= read_yaml(path)
+    types = declared_types(nb)
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"-p {pair}: expected key=value")
+        if name not in types:
+            raise unknown(f"parameter of {nb.name}", name, types)
+        params[name] = parse(name, text, types[name])
+    return params

@@ -1,0 +1,170 @@
+"""One run = one record = one metrics.json; many runs = one long, sorted table."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmadlib import __version__
+from mmadlib.atomic import atomic
+from mmadlib.errors import DataError, explain
+from mmadlib.paths import BESIDE, MARK, RUNS, run_dir, shown
+
+KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "shots", "seed"]
+COLUMNS = [*KEYS, "subset", "metric", "value"]
+COSTS = {"wall_s": 1, "fit_s": 2, "score_ms": 2, "model_mb": 3, "peak_mb": 0, "peak_gpu_mb": 0}  # and their digits
+PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", *COSTS, "python", "numpy", "torch", "mmadlib", "git", "code",
+              "draw", "settings"]
+LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code"]  # columns that older tables lack
+NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all other columns of the tables are text
+RUN_FOLDERS = "*/data*/*/*/*/*/shots*/seed*/metrics.json"  # paths.run_dir; a base inside a base does not match
+
+
+def git(root: Path, *words: str) -> str | None:
+    """What a git command prints in the folder `root`; None when it fails, as outside a repository, or there is no git."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout
+
+
+def environment() -> dict[str, str | None]:
+    """Versions, time and git revision ("+" after it: with local changes; None outside a checkout); no host, no user."""
+    ours = (BESIDE / MARK).is_file()  # an installed library may lie in somebody else's repository
+    revision = (ours and git(BESIDE, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")) or ""
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "torch")}
+    return {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version(), **versions,
+            "mmadlib": __version__, "git": revision.strip() or None}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that is kept of one run.
+
+    The first eight fields are the keys; shots None means all training samples.
+    metrics      {subset: {metric: value}}; NaN where a metric has no value on that subset
+    undefined    {subset: {metric: why it has no value}}
+    by_defect    {defect kind: {metric: value}}, each kind against all normal samples; kept in metrics.json alone
+    settings     of the method and the features;   draw  names of the training samples
+    n_test       number of test samples
+    wall_s, fit_s, score_ms    seconds of the whole run and of fitting, median milliseconds to score one image; in the last two
+                 features are there already
+    model_mb, peak_mb, peak_gpu_mb   MiB of the fitted model, of resident memory at its peak and of torch's on the GPU
+    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.experiments.identity
+    """
+
+    dataset: str
+    data_seed: int
+    category: str
+    method: str
+    variant: str
+    features: str
+    shots: int | None
+    seed: int
+    metrics: dict[str, dict[str, float]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    draw: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    wall_s: float = math.nan
+    fit_s: float = math.nan
+    score_ms: float = math.nan
+    model_mb: float = math.nan
+    peak_mb: float = math.nan
+    peak_gpu_mb: float = math.nan
+    n_test: int = 0
+    undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    by_defect: dict[str, dict[str, float]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=environment)
+
+    @property
+    def keys(self) -> dict[str, str | int]:
+        """The key columns of results.csv; shots is text, "full" or a number."""
+        return {k: getattr(self, k) for k in KEYS} | {"shots": "full" if self.shots is None else str(self.shots)}
+
+    @property
+    def digest(self) -> str:
+        """Equal for two runs that gave the same numbers from the same settings and draw."""
+        content = [self.keys, self.rows(), self.settings, self.draw, self.n_test]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+    def folder(self, base: str | Path = RUNS) -> Path:
+        """The run folder under `base`."""
+        return run_dir(*(getattr(self, k) for k in KEYS), base=base)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of results.csv: one per subset and metric that has a value, rounded to 4 digits."""
+        return [self.keys | {"subset": subset, "metric": metric, "value": round(float(value), 4)}
+                for subset, values in self.metrics.items() for metric, value in values.items() if math.isfinite(value)]
+
+    def run_row(self) -> dict[str, Any]:
+        """The row of runs.csv."""
+        facts = {"n_test": self.n_test, "digest": self.digest, "device": self.device, "draw": " ".join(self.draw),
+                 "settings": json.dumps(self.settings, sort_keys=True, default=str)}
+        row = self.keys | facts | {name: round(getattr(self, name), n) for name, n in COSTS.items()} | self.provenance
+        return {column: row.get(column) for column in PROVENANCE}
+
+
+def plain(value: Any) -> Any:
+    """JSON knows no NaN and no NumPy numbers."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(record: Record, folder: str | Path | None = None) -> Path:
+    """Write metrics.json into `folder` (default: record.folder()), all or nothing; returns its path."""
+    path = (record.folder() if folder is None else Path(folder)) / "metrics.json"
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(plain(asdict(record)), indent=1, default=str) + "\n")
+    return path
+
+
+def read(path: str | Path) -> Record:
+    """The record in a metrics.json. Raises DataError when the file is missing, truncated or holds something else."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+        for name in ("metrics", "by_defect"):
+            content[name] = {subset: {m: math.nan if v is None else v for m, v in values.items()}
+                             for subset, values in content.get(name, {}).items()}
+        for name in COSTS:
+            content[name] = math.nan if content.get(name) is None else content[name]
+        return Record(**content)
+    except FileNotFoundError:
+        raise DataError(explain(shown(path), "no such record", "run the experiment first")) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise DataError(explain(shown(path), f"is no complete record ({err})", "delete it and run again")) from None
+
+
+def find(base: str | Path = RUNS) -> list[Record]:
+    """All records under `base`, sorted by folder."""
+    return [read(path) for path in sorted(Path(base).glob(RUN_FOLDERS))]
+
+
+def ordered(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Rows by key, shots as numbers with "full" last; columns in the given order, numbers as numbers."""
+    table = table.astype({c: kind for c, kind in NUMBERS.items() if c in columns}).reset_index(drop=True)
+    order = table.assign(shots=pd.to_numeric(table["shots"].replace("full", "inf")))
+    by = [c for c in (*KEYS, "subset", "metric") if c in columns]
+    return table.loc[order.sort_values(by).index, list(columns)].reset_index(drop=True)
+
+
+def collect(runs: str | Path | Sequence[Record] = RUNS) -> pd.DataFrame:
+    """Runs as one long table with columns COLUMNS, sorted; `runs` is a folder or a list of records."""
+    records = find(runs) if isinstance(runs, (str, Path)) else runs
+    return ordered(pd.DataFrame([row for r in records for row in r.rows()], columns=COLUMNS), COLUMNS)

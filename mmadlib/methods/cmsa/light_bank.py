@@ -1,0 +1,84 @@
+"""LightBank: few unit rows of one modality in few dimensions, and how far normal cells are from the rows of others.
+
+"Lightweight memory banks, one per modality" are CMSA's (paper); projection, length, search and size are (reconstruction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+
+from mmadlib.methods.banks import Bank, greedy_coreset
+
+
+class LightBank:
+    """Rows (M, D) float32 of length 1, searched by Euclidean distance; features are projected as the rows were.
+
+    mean (C,), axes (C, D)  principal axes of normal features; None: features are taken as they are
+    """
+
+    def __init__(self, rows: torch.Tensor, mean: torch.Tensor | None = None, axes: torch.Tensor | None = None) -> None:
+        self.bank, self.mean, self.axes = Bank(rows), mean, axes
+
+    @classmethod
+    def of(cls, x: torch.Tensor, size: int, dims: int = 0, seed: int = 0) -> tuple[LightBank, np.ndarray]:
+        """A bank of `size` of the normal features x (n, C), n >= 1, that cover them, and which these are, int64 (M,).
+
+        dims  principal axes kept, at most min(n, C); 0: no projection
+        """
+        x, mean, axes = x.detach().float().cpu(), None, None
+        if dims and len(x) > 1:
+            with np.errstate(invalid="ignore"):  # the shares of no variance at all, which nobody asks for
+                pca = PCA(min(dims, *x.shape), svd_solver="full").fit(x.numpy())
+            mean, axes = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (pca.mean_, pca.components_.T))
+        unit = project(x, mean, axes)
+        chosen = greedy_coreset(unit, size, seed)
+        return cls(unit[torch.from_numpy(chosen)], mean, axes), chosen
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the rows and the projection, as saved."""
+        return sum(t.numel() * t.element_size() for t in self.state().values())
+
+    def distance(self, x: torch.Tensor, k: int = 1) -> torch.Tensor:
+        """Mean distance (n,) float32 of features x (n, C) to their k nearest rows, in [0, 2]."""
+        return self.bank.distance(project(x, self.mean, self.axes), k)[0].mean(1)
+
+    def normal_distances(self, x: torch.Tensor, image: np.ndarray, chosen: np.ndarray, k: int = 1) -> torch.Tensor:
+        """Distances (m,) of features x (n, C) that the bank was chosen from, none of them to a row of its own image.
+
+        Image by image, not in the order of x, and not of every feature, m <= n: they are for a range, not for a map.
+
+        image (n,)  which image a feature is of. An image that owns all rows is left out. With one image only, its features
+                    that are no rows are measured; where all are rows, each against the other rows
+        """
+        unit, owner = project(x, self.mean, self.axes), image[chosen]
+        if len(np.unique(image)) > 1:
+            rows = {i: self.bank.rows[torch.from_numpy(owner != i)] for i in np.unique(image)}
+            found = [Bank(others).distance(unit[torch.from_numpy(image == i)], k)[0].mean(1)
+                     for i, others in rows.items() if len(others)]
+            return torch.cat(found)
+        rest = np.setdiff1d(np.arange(len(unit)), chosen)
+        if len(rest):
+            return self.bank.distance(unit[torch.from_numpy(rest)], k)[0].mean(1)
+        return self.bank.distance(self.bank.rows, k + 1)[0][:, 1:].mean(1) if len(self.bank) > 1 else torch.zeros(0)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors to save."""
+        projection = {} if self.axes is None else {"mean": self.mean, "axes": self.axes}
+        return {"rows": self.bank.rows} | projection
+
+    @classmethod
+    def restored(cls, state: Mapping[str, torch.Tensor]) -> LightBank:
+        """The bank whose `state` this is."""
+        return cls(state["rows"], state.get("mean"), state.get("axes"))
+
+
+def project(x: torch.Tensor, mean: torch.Tensor | None, axes: torch.Tensor | None) -> torch.Tensor:
+    """Features (n, C) on the axes if there are any, then of length 1: float32 (n, D) on the CPU."""
+    x = x.detach().float().cpu()
+    return F.normalize(x if axes is None else (x - mean) @ axes, dim=1)

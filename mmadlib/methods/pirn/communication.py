@@ -1,0 +1,86 @@
+"""Multimodal Normality Communication (MNC) of PIRN: what is normal in one modality, told to the other.
+
+Stage 1 aligns the refined prototypes of both modalities by one pass of graph attention over cross-modal neighbours. Stage 2
+purifies each token by its own reconstruction and lets it attend to the other modality's aligned prototypes behind a gate that
+starts shut.
+Source: PIRN (ICLR 2026), MNC, as third-party notes quote it; neighbours, heads and the form of the attention are a
+reconstruction (graph attention: Velickovic et al., ICLR 2018).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmadlib.methods.pirn.assignment import cosines
+
+SLOPE = 0.2  # of the leaky ReLU in graph attention
+
+
+def cross_edges(P: torch.Tensor, k: int) -> torch.Tensor:
+    """Edges bool (B, 2K, 2K) of prototypes P (2, B, K, D): each node's k most similar ones of the other modality, made
+    symmetric, and itself."""
+    K = P.shape[2]
+    similarity, edges = cosines(P[1], P[0]), torch.zeros(P.shape[1], 2 * K, 2 * K, dtype=torch.bool, device=P.device)
+    if k:
+        rank = {axis: similarity.argsort(axis, descending=True).argsort(axis) for axis in (1, 2)}
+        near = (rank[1] < k) | (rank[2] < k)  # (B, K of the first, K of the second)
+        edges[:, :K, K:], edges[:, K:, :K] = near, near.transpose(1, 2)
+    return edges | torch.eye(2 * K, dtype=torch.bool, device=P.device)
+
+
+class GraphAttention(nn.Module):
+    """H' = H + concat over heads of sum_j a_ij W h_j, on the graph of `cross_edges`."""
+
+    def __init__(self, width: int, heads: int = 4, k: int = 3) -> None:
+        super().__init__()
+        self.k, self.heads = k, heads
+        self.project = nn.Linear(width, width, bias=False)
+        self.ends = nn.Parameter(torch.empty(2, heads, width // heads))
+        nn.init.xavier_uniform_(self.ends)
+
+    def forward(self, P: torch.Tensor) -> torch.Tensor:
+        """Aligned prototypes, of the shape of P (2, B, K, D)."""
+        H = torch.cat([P[0], P[1]], dim=1)
+        W = self.project(H).unflatten(-1, (self.heads, -1))  # (B, 2K, heads, D / heads)
+        to, of = ((W * end).sum(-1) for end in self.ends)
+        score = F.leaky_relu(to[:, :, None] + of[:, None], SLOPE).float()  # (B, 2K, 2K, heads)
+        a = score.masked_fill(~cross_edges(P, self.k)[..., None], -torch.inf).softmax(2)
+        H = H + torch.einsum("bijh,bjhd->bihd", a.to(W.dtype), W).flatten(2)
+        return torch.stack(H.chunk(2, dim=1))
+
+
+class GatedCrossAttention(nn.Module):
+    """tanh(gamma) CA(query Z'; keys and values the other modality's prototypes); gamma starts at 0."""
+
+    def __init__(self, width: int, heads: int = 8, frozen: bool = False) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.gamma = nn.Parameter(torch.zeros(()), requires_grad=not frozen)
+
+    def forward(self, Z: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) of tokens Z (B, N, D) and prototypes P (B, K, D)."""
+        return torch.tanh(self.gamma) * self.attention(Z, P, P, need_weights=False)[0]
+
+
+class Communication(nn.Module):
+    """Z_mnc = residual * Z' + gated cross-attention, Z' = Z * sigmoid(Z_bpa), for two modalities.
+
+    residual  literal: Z' is added as the notes print it, a copy of the token that no prototype constrains
+              off: it only asks the questions of the attention (as INP-Former's decoder does)
+    """
+
+    def __init__(self, width: int, heads: int = 8, graph_heads: int = 4, k: int = 3, stage1: bool = True, purify: bool = True,
+                 residual: str = "literal", frozen: bool = False) -> None:
+        super().__init__()
+        self.graph = GraphAttention(width, graph_heads, k) if stage1 else None
+        self.cross = nn.ModuleList(GatedCrossAttention(width, heads, frozen) for _ in range(2))
+        self.purify, self.residual = purify, residual == "literal"
+
+    def forward(self, Z: torch.Tensor, Z_bpa: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
+        """Z_mnc (2, B, N, D) of tokens Z, their reconstruction Z_bpa (2, B, N, D) and refined prototypes P (2, B, K, D)."""
+        aligned = P if self.graph is None else self.graph(P)
+        purified = Z * torch.sigmoid(Z_bpa) if self.purify else Z
+        told = torch.stack([cross(purified[m], aligned[1 - m]) for m, cross in enumerate(self.cross)])
+        return purified + told if self.residual else told

@@ -1,0 +1,157 @@
+"""Pixel metrics: AUROC over pixels, and the area under the per-region overlap curve (AUPRO), exact and as published.
+
+PRO(t) is the mean, over the connected regions of the ground truth, of the share of a region's pixels with score > t. AUPRO is
+its integral over the false-positive rate (FPR) from 0 to a limit L, divided by L (Bergmann et al., IJCV 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+
+import numpy as np
+import torch
+from scipy.integrate import trapezoid
+from scipy.ndimage import label
+
+from mmadlib.checks import whole
+from mmadlib.errors import MetricUndefined, SettingsError
+
+EIGHT = np.ones((3, 3), dtype=int)  # pixels that touch by a corner are one region
+
+
+def as_arrays(images: Sequence, name: str) -> list[np.ndarray]:
+    """A list of 2D arrays from a list or (n, H, W) array or tensor; the images may differ in size."""
+    arrays = [i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in images]
+    for i, array in enumerate(arrays):
+        if array.ndim != 2:
+            raise SettingsError(f"{name}[{i}] must be (H, W), not shape {array.shape}; give a list of images or (n, H, W)")
+    return arrays
+
+
+def same_shapes(maps: list[np.ndarray], others: list[np.ndarray], name: str) -> None:
+    """Raise SettingsError unless both lists hold the same shapes in the same order."""
+    ours, theirs = [m.shape for m in maps], [o.shape for o in others]
+    if ours != theirs:
+        first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+        raise SettingsError(f"{len(ours)} maps but {len(theirs)} {name}" if first is None else
+                            f"maps[{first}] is {ours[first]} but {name}[{first}] is {theirs[first]}")
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The pixels of a test set, ready for every metric at every limit after one sort.
+
+    normal   (n,) scores of all defect-free pixels, ascending
+    defect   (m,) scores of all defect pixels, in the same unit
+    weight   (m,) float64: 1 / (regions * size of the pixel's region), so that PRO is a plain sum; sums to 1
+    """
+
+    normal: np.ndarray
+    defect: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def collect(cls, maps: Sequence, masks: Sequence, foreground: Sequence | None = None) -> Pixels:
+        """From maps and masks (H, W each); only normal pixels inside `foreground` count as possible false positives.
+
+        Raises MetricUndefined when a map holds NaN, no mask holds a defect or no defect-free pixel is left.
+        """
+        maps, masks = as_arrays(maps, "maps"), [m > 0 for m in as_arrays(masks, "masks")]
+        same_shapes(maps, masks, "masks")
+        allowed = [~m for m in masks]
+        if foreground is not None:
+            inside = as_arrays(foreground, "foreground")
+            same_shapes(maps, inside, "foreground")
+            allowed = [a & (f > 0) for a, f in zip(allowed, inside, strict=True)]
+        if any(np.isnan(m).any() for m in maps):
+            raise MetricUndefined("an anomaly map holds NaN: ranks, and so every pixel metric, are undefined")
+        if not any(m.any() for m in masks):
+            raise MetricUndefined("no mask holds a defect: pixel metrics need at least one defect pixel")
+        normal = np.concatenate([m[a] for m, a in zip(maps, allowed, strict=True)])
+        if normal.size == 0:
+            raise MetricUndefined("no defect-free pixel is left: the false-positive rate is undefined")
+        defect = np.concatenate([m[k] for m, k in zip(maps, masks, strict=True)])
+        return cls(np.sort(normal), defect, _region_weights(masks))
+
+    @cached_property
+    def false_positives(self) -> tuple[np.ndarray, np.ndarray]:
+        """g, h (m,): shares of normal pixels with score > v and >= v, for the score v of every defect pixel."""
+        order = np.argsort(self.defect)  # searching in order stays in the processor's cache
+        g, h = np.empty((2, len(order)))
+        for share, side in ((g, "right"), (h, "left")):
+            share[order] = 1 - np.searchsorted(self.normal, self.defect[order], side) / len(self.normal)
+        return g, h
+
+    def auroc(self) -> float:
+        """Pixel AUROC: P(defect pixel scores higher than normal pixel), a tie counting one half."""
+        g, h = self.false_positives
+        return float(1 - (g.mean() + h.mean()) / 2)
+
+    def exact(self, limit: float) -> float:
+        """AUPRO through all distinct thresholds, in closed form.
+
+        A region pixel of score v joins the overlap while the FPR goes from g to h, linearly: the trapezoid runs through
+        ties. Its part of the area is (1/L) * integral over t from 0 to L of clip((t - g) / (h - g), 0, 1).
+        """
+        g, h = self.false_positives
+        rising = np.clip(limit - g, 0, h - g)  # how much of the slope lies below the limit
+        slope = np.divide(rising**2, 2 * (h - g), out=np.zeros_like(g), where=h > g)
+        return float(self.weight @ (slope + np.maximum(limit - h, 0)) / limit)
+
+    def curve(self, thresholds: int) -> tuple[np.ndarray, np.ndarray]:
+        """FPR and PRO (thresholds + 1,), ascending, at thresholds of equal rank distance, as published.
+
+        FPR is read off the rank, not recounted, so ties shift it. Source: eliahuhorwitz/3D-ADS utils/au_pro_util.py.
+        """
+        n = len(self.normal)
+        ranks = np.linspace(0, n - 1, thresholds, dtype=int)
+        passed = np.searchsorted(self.normal[ranks], self.defect, "left")  # thresholds below each defect pixel
+        reached = np.bincount(passed, self.weight, thresholds + 1)
+        pro = reached[::-1].cumsum()[::-1][1:]
+        return np.r_[(1 - (ranks + 1) / n)[::-1], 1.0], np.r_[pro[::-1], 1.0]
+
+    def published(self, limit: float, thresholds: int = 99) -> float:
+        """AUPRO on `thresholds` points (99: CFM, CMDR-IAD, CFR; 100: BTF, M3DM, Shape-Guided), PRO linear in between."""
+        fpr, pro = self.curve(thresholds)
+        below = fpr < limit
+        x, y = np.r_[fpr[below], limit], np.r_[pro[below], np.interp(limit, fpr, pro)]
+        return float(trapezoid(y, x) / limit)
+
+
+def _region_weights(masks: list[np.ndarray]) -> np.ndarray:
+    """1 / (regions * region size) of every defect pixel, image after image; regions never reach across images."""
+    shares, regions = [], 0
+    for mask in masks:
+        if mask.any():
+            labels, count = label(mask, structure=EIGHT)
+            shares.append(1 / np.bincount(labels.ravel())[labels[mask]])
+            regions += count
+    return np.concatenate(shares) / regions
+
+
+def pixel_auroc(maps: Sequence, masks: Sequence) -> float:
+    """AUROC over all pixels of all images, background included (as published; a lenient number).
+
+    maps: (n, H, W) array or tensor, or a list of (H, W) of any sizes, higher is more anomalous; masks alike, > 0 is defect.
+    Raises MetricUndefined on NaN, or when defect or defect-free pixels are missing.
+    """
+    return Pixels.collect(maps, masks).auroc()
+
+
+def aupro(maps: Sequence, masks: Sequence, limit: float = 0.3, thresholds: int | None = None,
+          foreground: Sequence | None = None) -> float:
+    """Area under the per-region overlap curve up to FPR `limit`, divided by it.
+
+    maps, masks: as `pixel_auroc`. thresholds: None is exact; 99 or 100 thresholds of equal rank distance as published.
+    foreground: as masks; only defect-free pixels inside it count in the FPR. Regions are 8-connected, never across images.
+    Raises MetricUndefined as `pixel_auroc`, SettingsError on an impossible limit or number of thresholds.
+    """
+    if not isinstance(limit, Real) or not 0 < limit <= 1:
+        raise SettingsError(f"limit={limit!r}: the false-positive rate ends in (0, 1]")
+    if thresholds is not None:
+        thresholds = whole("thresholds", thresholds, 2)  # None is the exact curve
+    pixels = Pixels.collect(maps, masks, foreground)
+    return pixels.exact(limit) if thresholds is None else pixels.published(limit, thresholds)

@@ -1,0 +1,187 @@
+"""Preprocess a whole dataset, offline: from a folder in the MVTec 3D-AD layout to a new folder in the same layout.
+
+    <dst>/preprocessing.json                                     how this folder was made
+    <dst>/<category>/<split>/<kind>/{rgb, xyz, gt}/...           square, background points (0, 0, 0)
+    <dst>/<category>/<split>/<kind>/preprocess/000.json          manifest: plane, kept share, margins, hashes; written last
+
+Samples with a manifest are left alone, so an interrupted run resumes and a second run does nothing. The source is only read.
+The published scripts write clouds in place and let the loader pad picture and mask by their own border; here that padding is
+done at once, or picture and cloud would differ in size. As in CFM, pictures keep their background.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from mmadlib.atomic import atomic
+from mmadlib.checks import check_seed
+from mmadlib.data import layout
+from mmadlib.data.files import Entry
+from mmadlib.data.images import read_pixels
+from mmadlib.data.texts import read_mapping
+from mmadlib.errors import PreprocessError, SettingsError, explain, unknown
+from mmadlib.prepare.constants import Constants, constants_from
+from mmadlib.prepare.grid import square_margins
+from mmadlib.prepare.isolate import find_object
+from mmadlib.progress import bar
+
+DATASETS = ("mvtec3d", "rendered", "folder")  # the others bring their own background rule
+PADS = ("published", "square")
+SPLITS = ("train", "validation", "val", "test", "twins")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the bytes of the new folder."""
+
+    dataset: str
+    pad: str
+    seed: int
+    constants: Constants
+
+
+def padded_side(height: int, width: int, pad: str) -> int:
+    """Side of the padded square: "published" rounds each side up to a multiple of 100 first, "square" takes the longer one.
+
+    >>> padded_side(480, 640, "published"), padded_side(480, 640, "square")
+    (700, 640)
+    """
+    return max(-(-height // 100) * 100, -(-width // 100) * 100) if pad == "published" else max(height, width)
+
+
+def preprocess_dataset(src: str | Path, dst: str | Path, dataset: str = "mvtec3d", pad: str | None = None, seed: int = 0,
+                       jobs: int = 2, progress: bool = True, **constants: float) -> Path:
+    """Isolate and square all samples of `src` into the new folder `dst`; returns `dst`.
+
+    dataset    mvtec3d | rendered | folder: all in the MVTec 3D-AD layout
+    pad        published (the rule of the official scripts; default for mvtec3d) | square (longer side; default otherwise)
+    seed       of every plane fit;   constants  fields of constants.Constants
+    jobs       processes
+
+    Raises SettingsError, DataError (faulty source), PreprocessError (input processed already, a `dst` that holds something
+    else or was made by other settings, no space): finished samples stay, nothing half written does.
+    """
+    if dataset not in DATASETS:
+        raise unknown("dataset to preprocess", dataset, DATASETS)
+    pad = pad or ("published" if dataset == "mvtec3d" else "square")
+    if pad not in PADS:
+        raise unknown("padding rule", pad, PADS)
+    src, dst = Path(src).expanduser().resolve(), Path(dst).expanduser().resolve()
+    recipe = Recipe(dataset, pad, check_seed(seed), constants_from(constants))
+    entries = [e for category in layout.categories(src) for e in _entries(src / category, dataset)]
+    try:
+        _claim(src, dst, recipe)
+        _copy_category_files(src, dst)
+        todo = [e for e in entries if not _manifest(e, src, dst).is_file()]
+        _run(todo, partial(_preprocess, src=src, dst=dst, recipe=recipe), jobs, progress)
+    except OSError as err:
+        raise PreprocessError(explain(dst, f"cannot be written ({err.strerror or err})", "check space and permissions, then "
+                                      "run again: finished samples are kept")) from None
+    return dst
+
+
+def _run(todo: list[Entry], work: Callable[[Entry], None], jobs: int, progress: bool) -> None:
+    """work(entry) for all of `todo`, `jobs` at a time; the first error cancels what has not begun."""
+    if jobs <= 1 or len(todo) < 2:
+        for entry in bar(todo, "preprocess", progress):
+            work(entry)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(work, entry) for entry in todo]
+        try:
+            for future in bar(as_completed(futures), "preprocess", progress, total=len(futures)):
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _entries(category: Path, dataset: str) -> list[Entry]:
+    """All entries of a category folder, good masks included where they are stored."""
+    splits = [s for s in SPLITS if (category / s).is_dir()]
+    found = [e for s in splits for e in layout.entries(category.parent, category.name, s, dataset)]
+    masks = [e.gt or e.rgb.parent.parent / "gt" / f"{e.rgb.stem}.png" for e in found]
+    return [replace(e, gt=m if m.is_file() else None) for e, m in zip(found, masks, strict=True)]
+
+
+def _claim(src: Path, dst: Path, recipe: Recipe) -> None:
+    """Make `dst` ours by a note of the settings; refuse a folder that is not ours."""
+    if dst == src or dst.is_relative_to(src) or src.is_relative_to(dst):
+        raise SettingsError(f"{dst}: lies in the source or holds it; preprocessing never writes there, give a new folder")
+    note = dst / "preprocessing.json"
+    if note.is_file():
+        if read_mapping(note, json.loads, "delete the folder, it is made again") != asdict(recipe):
+            raise PreprocessError(explain(dst, "was made with other settings, see preprocessing.json", "give a new folder"))
+        return
+    if dst.is_dir() and any(dst.iterdir()):
+        raise PreprocessError(explain(dst, "holds other files", "give a new or empty folder"))
+    with atomic(note) as temporary:
+        temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+
+
+def _copy_category_files(src: Path, dst: Path) -> None:
+    """Copy what belongs to whole categories: defects.csv, calibration/."""
+    for category in layout.categories(src):
+        for path in [*(src / category).glob("*"), *(src / category).glob("calibration/*")]:
+            target = dst / path.relative_to(src)
+            if path.is_file() and not target.is_file():
+                with atomic(target) as temporary:
+                    shutil.copyfile(path, temporary)
+
+
+def _manifest(entry: Entry, src: Path, dst: Path) -> Path:
+    kind = dst / entry.xyz.parent.parent.relative_to(src)
+    return kind / layout.MANIFESTS / f"{entry.xyz.stem}.json"
+
+
+def _preprocess(entry: Entry, src: Path, dst: Path, recipe: Recipe) -> None:
+    """Write one sample's files, then its manifest."""
+    sample = layout.read(entry)
+    found = find_object(sample, recipe.seed, recipe.constants)
+    side = padded_side(*sample.size, recipe.pad)
+    margins = square_margins(*sample.size, side)
+    made = {"xyz": dst / entry.xyz.relative_to(src)}
+    cloud = np.pad(np.where(found.keep[..., None], sample.xyz, np.float32(0)), (*margins, (0, 0)))
+    with atomic(made["xyz"]) as temporary:
+        tifffile.imwrite(temporary, cloud, photometric="rgb")
+    for name in ("rgb", "gt"):
+        picture: Path | None = getattr(entry, name)
+        if picture is not None:
+            made[name] = _square_picture(picture, dst / picture.relative_to(src), margins)
+    manifest = asdict(recipe) | {
+        "plane": found.plane.tolist(), "kept_share": float(found.keep.sum() / sample.valid.sum()),
+        "size": list(sample.size), "side": side, "margins": margins,
+        "source_sha256": {name: _sha256(getattr(entry, name)) for name in made},
+        "sha256": {name: _sha256(path) for name, path in made.items()}}
+    with atomic(_manifest(entry, src, dst)) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _square_picture(source: Path, target: Path, margins: tuple[tuple[int, int], tuple[int, int]]) -> Path:
+    """Pad a picture or mask by its own border; without margins it is copied byte by byte. Returns the file written."""
+    if not np.any(margins):
+        with atomic(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return target
+    pixels = read_pixels(source)
+    target = target.with_suffix(".png")
+    with atomic(target) as temporary:
+        Image.fromarray(np.pad(pixels, (*margins, (0, 0))[: pixels.ndim], mode="edge")).save(temporary)
+    return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

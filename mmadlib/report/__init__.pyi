@@ -1,0 +1,12 @@
+from . import beside as beside
+from . import charts as charts
+from . import draws as draws
+from . import export as export
+from . import few_shot as few_shot
+from . import orderings as orderings
+from . import plots as plots
+from . import rows as rows
+from . import summary as summary
+from . import tables as tables
+from . import verdicts as verdicts
+from .rows import Row as Row

@@ -1,0 +1,234 @@
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from synthetic import stop_training
+
+from mmadlib.data import Entry, Samples, load
+from mmadlib.errors import OutputError, SettingsError, UnknownName
+from mmadlib.experiments.breakdown import breakdown, metrics_of
+from mmadlib.experiments.cost import peaks, reset_peaks
+from mmadlib.experiments.evaluate import run, run_experiment
+from mmadlib.experiments.identity import run_identity
+from mmadlib.experiments.record import read
+from mmadlib.experiments.source import limit_test
+from mmadlib.features import Truth
+from mmadlib.methods import Scores
+from mmadlib.metrics import evaluate_maps
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Keyword arguments of a run on a few rendered parts, with its own folders."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    return {"dataset": "rendered", "category": "plain", "shots": 1, "test_limit": 10, "root": folder / "data",
+            "base": folder / "runs", "cache": folder / "cache", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def outcome(small):
+    return run(method="nearest", variant="rgb", settings={"bank": "rgb", "size": 300}, **small)
+
+
+def test_a_run_has_one_score_per_sample_and_a_row_per_subset(outcome):
+    assert len(outcome.scores) == len(outcome.truths) == len(outcome.test) == 10
+    assert {"all", "rgb", "xyz", "both"} <= set(outcome.record.metrics)
+    assert 0 <= outcome.record.metrics["all"]["i_auroc_low"] <= outcome.record.metrics["all"]["i_auroc"] <= 1
+    assert outcome.record.draw == [load("rendered", "plain", "train", shots=1).entries[0].rgb.stem]
+
+
+def test_the_run_folder_is_complete(outcome):
+    again = read(outcome.folder / "metrics.json")
+    assert again.metrics == outcome.record.metrics and again.keys == outcome.record.keys
+    table = pd.read_csv(outcome.folder / "scores.csv")
+    np.testing.assert_allclose(table["score"], [s.image for s in outcome.scores])
+    maps = np.load(outcome.folder / "maps.npz")["maps"]
+    np.testing.assert_allclose(maps, [s.map for s in outcome.scores], rtol=2e-3, atol=1e-4)
+
+
+def test_a_detector_blind_to_a_modality_reads_one_half_against_twins(outcome):
+    """The picture of a dent is its twin's picture, so RGB descriptors must score both alike."""
+    assert outcome.record.metrics["xyz"]["i_auroc_twins"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_run_says_what_it_cost(outcome):
+    record, bank = outcome.record, outcome.method.banks["rgb"].rows
+    assert 0 < record.fit_s < record.wall_s and 0 < record.score_ms * len(outcome.scores) / 1000 < record.wall_s
+    assert record.model_mb >= bank.numel() * 4 / 2**20 and np.isnan(record.peak_gpu_mb)
+    assert record.provenance["code"] == run_identity("nearest", "rendered")
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(small, monkeypatch):
+    wanted = {"method": "cfm", "settings": {"steps": 20}, "checkpoint": True}
+    straight = run(variant="straight", **wanted, **small)
+    assert not (straight.folder / "checkpoint").exists(), "a finished run needs none"
+    updates = stop_training(monkeypatch, at=13)
+    with pytest.raises(KeyboardInterrupt):
+        run(variant="cut", **wanted, **small)
+    resumed = run(variant="cut", **wanted, **small)
+    assert len(updates) == 13 + 8, "twelve of the twenty steps were kept"
+    assert [s.image for s in resumed.scores] == [s.image for s in straight.scores]
+
+
+def test_peaks_start_anew(tmp_path):
+    reset_peaks(torch.device("cpu"))
+    before = peaks(torch.device("cpu"))["peak_mb"]
+    assert before > 10
+    block = np.ones(2**25)  # 256 MiB
+    assert peaks(torch.device("cpu"))["peak_mb"] > before + 200
+    del block
+    reset_peaks(torch.device("cpu"))
+    if Path("/proc/self/clear_refs").exists():
+        assert peaks(torch.device("cpu"))["peak_mb"] < before + 150
+
+
+def test_same_seed_same_record(small, outcome, tmp_path):
+    again = run(method="nearest", variant="rgb", settings={"bank": "rgb", "size": 300},
+                **small | {"base": tmp_path})
+    assert again.record.digest == outcome.record.digest
+    np.testing.assert_array_equal(again.scores[3].map, outcome.scores[3].map)
+
+
+def test_cfm_runs_from_names_to_numbers(small):
+    record = run_experiment(method="cfm", settings={"steps": 20}, variant="short", **small)
+    assert record.settings["steps"] == 20 and record.settings["features"]["rgb"] == "descriptors"
+    assert record.n_test == 10 and record.wall_s > 0 and record.peak_mb > 0
+    folder = record.folder(small["base"])
+    assert json.loads((folder / "metrics.json").read_text())["variant"] == "short"
+
+
+@pytest.mark.parametrize(("wrong", "error"), [({"method": "cfn"}, UnknownName), ({"dataset": "renderd"}, UnknownName),
+                                              ({"features": "descriptor"}, UnknownName), ({"category": "keyd"}, UnknownName),
+                                              ({"settings": {"step": 1}}, UnknownName), ({"shots": 1000}, SettingsError)])
+def test_wrong_names_are_refused_before_anything_is_written(small, wrong, error, tmp_path):
+    keywords = {"method": "cfm", **small, "base": tmp_path / "runs", **wrong}
+    with pytest.raises(error):
+        run_experiment(**keywords)
+    assert not (tmp_path / "runs").exists()
+
+
+def digest(folder):
+    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def own_folder(tmp_path, **test):
+    """A small dataset in the MVTec layout, background removed, and keyword arguments that run on it."""
+    layouts.mvtec(tmp_path / "data", train=2, test=test, cloud=layouts.isolated)
+    return {"dataset": "folder", "category": "bagel", "method": "nearest", "root": tmp_path / "data", "shots": 1,
+            "base": tmp_path / "runs", "cache": tmp_path / "cache", "progress": False}
+
+
+def test_a_run_changes_nothing_of_the_users(tmp_path):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    before = digest(tmp_path / "data")
+    record = run_experiment(**keywords, rule="first")
+    assert digest(tmp_path / "data") == before
+    assert record.settings["rule"] == "first" and record.draw == ["000"]
+    assert set(record.by_defect) == {"all", "crack"} and set(record.metrics) == {"all"}
+
+
+@pytest.mark.parametrize(("kinds", "why"), [({"good": 2}, "no anomalous sample"), ({"crack": 2}, "no normal sample")])
+def test_an_undefined_metric_is_named_and_the_others_reported(tmp_path, kinds, why):
+    with pytest.warns(UserWarning, match=why):
+        record = run_experiment(**own_folder(tmp_path, **kinds))
+    assert why in record.undefined["all"]["i_auroc"]
+    assert read(record.folder(tmp_path / "runs") / "metrics.json").undefined == record.undefined
+    if "crack" in kinds:
+        assert 0 <= record.metrics["all"]["aupro_30_exact"] <= 1
+
+
+def test_a_full_disk_leaves_no_record(tmp_path, monkeypatch):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    record = run_experiment(**keywords)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.savez_compressed", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        run_experiment(**keywords)
+    left = {p.name for p in record.folder(tmp_path / "runs").iterdir()}
+    assert left == {"scores.csv", "maps.npz"}, "old maps may stay, a record beside other scores may not"
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_before_training(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_experiment(**own_folder(tmp_path, good=2, crack=2))
+
+
+@pytest.mark.parametrize("variant", ["", "a/b", ".."])
+def test_keys_that_cannot_name_a_folder_are_refused(small, variant):
+    with pytest.raises(SettingsError, match="cannot be part"):
+        run_experiment(method="nearest", **small, variant=variant)
+
+
+def samples(**kinds):
+    return Samples([Entry(None, None, defect=d) for d, n in kinds.items() for _ in range(n)], read=None)
+
+
+def test_limited_test_sets_keep_every_kind():
+    taken = limit_test(samples(crack=12, good=24, stain=12), 7)
+    assert [e.defect for e in taken.entries] == ["crack", "crack", "good", "good", "good", "good", "stain"]
+    assert len(limit_test(samples(good=3), 2)) == 2
+    assert len(limit_test(samples(good=3, stain=2), None)) == 5
+    assert len(limit_test(samples(good=1, stain=20), 10)) == 10
+    for wrong in (1, 0, -3, 2.5):
+        with pytest.raises(SettingsError, match="test_limit"):
+            limit_test(samples(good=3), wrong)
+
+
+def toy(n_good=3, kinds=("rgb", "xyz")):
+    """Scores that find every rgb defect and no xyz defect."""
+    rng = np.random.default_rng(0)
+    scores, truths = [], []
+    for modality in ["none"] * n_good + list(kinds) * 2:
+        mask = np.zeros((12, 10), bool)
+        amap = rng.random((12, 10)).astype(np.float32) * 0.1
+        if modality != "none":
+            mask[3:6, 3:6] = True
+            amap[mask] += modality == "rgb"
+        scores.append(Scores(amap, float(amap.max() if modality == "rgb" else amap.max() * 0.5 * (modality == "none"))))
+        truths.append(Truth(mask, int(modality != "none"), "d", modality))
+    return scores, truths, [np.ones((12, 10), bool)] * len(scores)
+
+
+def test_breakdown_separates_the_modalities():
+    result = breakdown(*toy())
+    assert list(result) == ["all", "rgb", "xyz"]
+    assert result["rgb"]["i_auroc"] == 1 and result["xyz"]["i_auroc"] == 0 and result["all"]["i_auroc"] == 0.5
+    assert result["rgb"]["aupro_30_exact"] == pytest.approx(1) and result["xyz"]["aupro_30_exact"] < 0.5
+
+
+def test_equal_subsets_are_measured_once_and_kept_apart(monkeypatch):
+    scores, truths, foregrounds = toy()
+    truths = [replace(t, defect={"rgb": "stain", "xyz": "dent"}.get(t.modality, "good")) for t in truths]
+    once = [breakdown(scores, truths, foregrounds, by=by) for by in ("modality", "defect")]
+    known, calls = {}, []
+    monkeypatch.setattr("mmadlib.experiments.breakdown.evaluate_maps", lambda *a: (calls.append(1), evaluate_maps(*a))[1])
+    both = [breakdown(scores, truths, foregrounds, by=by, known=known) for by in ("modality", "defect")]
+    assert both == once and len(calls) == 3, "all, stain = rgb, dent = xyz"
+    both[0]["rgb"]["i_auroc_twins"] = 0.5
+    assert "i_auroc_twins" not in both[1]["stain"]
+
+
+def test_cfm_normalisation_changes_the_pixel_metrics_only():
+    scores, truths, foregrounds = toy()
+    scaled = [Scores(s.map * (i + 1), s.image) for i, s in enumerate(scores)]
+    plain, normed = (metrics_of(scaled, truths, foregrounds, norm) for norm in ("none", "cfm"))
+    assert plain["i_auroc"] == normed["i_auroc"]
+    assert plain["p_auroc"] != normed["p_auroc"]
+
+
+def test_undefined_metrics_are_nan_and_the_others_stay():
+    only_bad = metrics_of(*toy(n_good=0))
+    assert np.isnan(only_bad["i_auroc"]) and "i_auroc_low" not in only_bad
+    assert 0 <= only_bad["aupro_30_exact"] <= 1
+    only_good = metrics_of(*toy(kinds=()))
+    assert np.isnan(only_good["i_auroc"]) and np.isnan(only_good["p_auroc"])

@@ -1,0 +1,113 @@
+"""What counts as other code: meaning does, prose does not, and other methods do not."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mmadlib.data import DATASETS
+from mmadlib.experiments import identity
+from mmadlib.experiments.identity import notebook_identity, run_identity
+from mmadlib.methods import METHODS
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of a few files; `run_identity` afresh."""
+    folder = tmp_path / "mmadlib"
+    sources = {
+        "__init__": "from mmadlib.sample import Sample", "sample": "x = 1",
+        "experiments/__init__": "",
+        "experiments/evaluate": "from mmadlib.metrics import auroc\nfrom mmadlib.methods import METHODS",
+        "experiments/sweep": "from mmadlib.experiments.evaluate import run",
+        "metrics/__init__": "from mmadlib.metrics.areas import auroc\nfrom mmadlib.metrics.other import x",
+        "metrics/areas": "def auroc():\n    '''Area.'''\n    return 1", "metrics/other": "x = 1",
+        "report/plots": "x = 1", "data/toy": "y = 1",
+        "methods/__init__": "from mmadlib.methods.one import One",
+        "methods/one/__init__": "from mmadlib.methods.one.one import One",
+        "methods/one/one": "from mmadlib.methods import shared", "methods/two/two": "z = 1", "methods/shared": "s = 1"}
+    for name, source in sources.items():
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    stub = "from .evaluate import run as run\nfrom .sweep import run_sweep as run_sweep"
+    (folder / "experiments/__init__.pyi").write_text(stub)
+    monkeypatch.setattr(identity, "PACKAGE", folder)
+    monkeypatch.setattr(identity, "module_of", lambda method: folder / f"methods/{method}/{method}.py")
+    return folder
+
+
+def fresh(method="one"):
+    run_identity.cache_clear()
+    return run_identity(method, "toy")
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    yield
+    run_identity.cache_clear()
+
+
+@pytest.mark.parametrize(("file", "source", "changes"), [
+    ("metrics/areas", "def auroc():\n    '''Other words.'''\n    # a comment\n    return (1)", False),
+    ("metrics/areas", "def auroc():\n    '''Area.'''\n    return 2", True),
+    ("metrics/other", "x = 2", False),  # in the same room, not asked for
+    ("methods/one/one", "from mmadlib.methods import shared\nq = 1", True),
+    ("methods/shared", "s = 2", True),
+    ("data/toy", "y = 2", True),
+    ("methods/two/two", "z = 2", False),
+    ("methods/__init__", "from mmadlib.methods.one import One, Two", False),
+    ("report/plots", "x = 2", False),
+    ("experiments/sweep", "x = 2", False),
+])
+def test_identity_follows_what_decides_the_numbers(package, file, source, changes):
+    before = fresh()
+    (package / f"{file}.py").write_text(source)
+    assert (fresh() != before) is changes
+
+
+def test_a_process_keeps_the_identity_it_started_with(package):
+    before = fresh()
+    (package / "metrics/areas.py").write_text("def auroc():\n    return 2")
+    assert run_identity("one", "toy") == before != fresh()
+
+
+def test_every_method_and_dataset_has_one():
+    homes = {f"mmadlib.methods.{name}" for name in METHODS} | {f"mmadlib.methods.{name}.{name}" for name in METHODS}
+    assert all(cls.__module__ in homes for cls in METHODS.values()), "a method's file has its name"
+    assert len({run_identity(method, "road") for method in METHODS}) == len(METHODS)
+    assert all(run_identity("nearest", dataset) for dataset in DATASETS)
+
+
+def notebook(path, code, prose="prose"):
+    nbformat.write(new_notebook(cells=[new_markdown_cell(prose), new_code_cell(code)]), path)
+    return notebook_identity(path)
+
+
+def test_a_notebook_is_its_code_and_what_it_imports(package, tmp_path):
+    path, code = tmp_path / "nb.ipynb", "from mmadlib.metrics import auroc\nx = 1"
+    first = notebook(path, code)
+    assert notebook(path, f"{code}  # with a comment", "other prose") == first
+    assert notebook(path, f"{code}\nx = 2") != first
+    for unrelated in ("report/plots", "methods/two/two", "metrics/other"):
+        (package / f"{unrelated}.py").write_text("x = 2")
+    assert notebook(path, code) == first
+    (package / "metrics/areas.py").write_text("def auroc():\n    return 2")
+    assert notebook(path, code) != first
+
+
+def test_a_notebook_that_plots_or_runs_methods_follows_them(package, tmp_path):
+    path = tmp_path / "nb.ipynb"
+    plots, runs = "from mmadlib.report import plots", "from mmadlib.experiments import run"
+    before = [notebook(path, code) for code in (plots, runs)]
+    (package / "report/plots.py").write_text("x = 2")
+    assert [notebook(path, code) == old for code, old in zip((plots, runs), before, strict=True)] == [False, True]
+    (package / "methods/two/two.py").write_text("z = 2")
+    assert notebook(path, runs) != before[1]
+
+
+def test_the_files_that_decide_no_number_exist():
+    assert all((identity.PACKAGE / f"{name}.py").is_file() for name in identity.FILES)
+    assert all((identity.PACKAGE / name).is_dir() for name in identity.ROOMS)
+    assert all((identity.PACKAGE / name).is_file() for name in identity.TABLES)

@@ -1,0 +1,20 @@
+"""What `make reproduce` ends with."""
+
+from __future__ import annotations
+
+from records import store
+
+from mmadlib.__main__ import main
+from mmadlib.experiments.results import update
+
+
+def test_the_table_or_what_to_do(tmp_path, capsys):
+    assert main(["results", str(tmp_path)]) == 0
+    assert "make reproduce" in capsys.readouterr().out
+    for category, value in (("keyed", 0.25), ("plain", 0.75)):
+        store(tmp_path / "runs", category=category, metrics={s: {"i_auroc": value, "aupro_30": 1.0} for s in ("all", "rgb")})
+    update(tmp_path / "runs", tmp_path)
+    assert main(["results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "rendered, 4 shots, I-AUROC" in out and "AUPRO@30" in out and "results.csv" in out
+    assert [line.split()[-2:] for line in out.splitlines() if "CFM" in line] == [["0.500", "0.500"], ["1.000", "1.000"]]

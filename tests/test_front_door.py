@@ -1,0 +1,89 @@
+"""The command line: every command says what it does with an example that parses; mistakes end in one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from mmadlib import __version__
+from mmadlib.__main__ import main, parser
+from mmadlib.errors import DataError, SettingsError
+from mmadlib.paths import ROOT
+
+
+def commands(door: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], argparse.ArgumentParser]:
+    """words -> the parser behind them, of all commands and their commands."""
+    found = {words: door} if words else {}
+    for action in door._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, made in action.choices.items():
+                found |= commands(made, (*words, name))
+    return found
+
+
+COMMANDS = commands(parser())
+
+
+def test_there_is_one_door():
+    assert {words[0] for words in COMMANDS} == {"run", "sweep", "render", "preprocess", "convert", "results", "compare"}
+    assert not [p for p in (ROOT / "mmadlib").rglob("*.py") if p.name != "__main__.py" and "__main__" in p.read_text()
+                and "argparse" in p.read_text()]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_says_what_it_does_with_an_example_that_parses(words, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([*words, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    example = text.partition("example: mmadlib ")[2].split()
+    assert done.value.code == 0 and COMMANDS[words].description.rstrip(".") in text
+    assert tuple(example[:len(words)]) == words and callable(parser().parse_args(example).call)
+
+
+def test_version_and_module():
+    shown = subprocess.run([sys.executable, "-m", "mmadlib", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"mmadlib {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["swep"], ["convert"], ["run"], ["render", "--jobs", "two"]])
+def test_what_cannot_be_parsed_gives_exit_code_2(words, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(words)
+    assert done.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [DataError("a.png: is truncated;\n copy it again"), SettingsError("one"), OSError("bug")])
+def test_errors_on_purpose_are_one_line_and_bugs_keep_their_traceback(monkeypatch, capsys, error):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("mmadlib.data.rendered.render", fail)
+    if isinstance(error, OSError):
+        with pytest.raises(OSError, match="bug"):
+            main(["render", "--category", "plain"])
+        return
+    assert main(["render", "--category", "plain"]) == 2
+    assert capsys.readouterr().err == f"error: {' '.join(str(error).split())}\n"
+
+
+def test_an_interrupt_gives_exit_code_130(monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmadlib.data.rendered.render", stop)
+    assert main(["render", "--category", "plain"]) == 130 and capsys.readouterr().err == "interrupted\n"
+
+def test_paths_that_are_typed_start_where_one_stands(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("mmadlib.experiments.sweep.command", lambda *args: seen.append(args) or 0)
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "x.yaml", "--root", "scans"]) == 0
+    assert seen[0][2] == {"root": str(tmp_path / "scans")}
+
+
+def test_help_is_quick():
+    code = "import sys; from mmadlib.__main__ import parser; parser(); print(*{'torch', 'pandas'} & set(sys.modules))"
+    assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
