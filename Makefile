@@ -15,7 +15,7 @@ export PYTHONHASHSEED := 0
 unexport MPLBACKEND  # notebooks draw inline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab reproduce reproduce-full test bench notebooks road clean
+.PHONY: help setup lab reproduce reproduce-full test check bench notebooks road clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,20 +53,22 @@ lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
 	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
 	@$(PY) -m mmadlib compare --keep
+	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/config.yaml
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
 	@$(PY) -m mmadlib results
 	@$(PY) -m mmadlib compare
 
 reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
 	@$(PY) -m mmadlib compare --keep
-	@$(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml
+	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/full.yaml
 	@$(PY) -m mmadlib results
 	@$(PY) -m mmadlib compare
 
-test: setup  ## style, unit and contract tests with coverage, notebooks against their stored outputs
-	@echo "== ruff"
+test: setup  ## style, types, unit and contract tests with coverage, notebooks against their stored outputs
+	@echo "== ruff, mypy"
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy
 	@echo "== unit and contract tests"
 	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests \
 	  --cov=mmadlib --cov-report=term --cov-fail-under=90
@@ -74,6 +76,11 @@ test: setup  ## style, unit and contract tests with coverage, notebooks against 
 	@$(if $(STRICT),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
 	@echo "== notebooks, tagged outputs compared: $(LAX)"
 	@$(if $(LAX),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
+
+check: setup  ## what to run while editing: style, types, and the tests of what changed
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope $$($(PY) tests/changed.py)
 
 bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from mmadlib.experiments.forecast import jobs_of
 from mmadlib.experiments.plan import read_jobs
 from mmadlib.paths import MARK, NOTEBOOKS, ROOT, WORKFLOW
 
@@ -91,6 +92,7 @@ def test_the_plan_of_make_reproduce_parses():
     found = jobs(snakemake(ROOT, "-n", "--nolock", "--forceall", "--quiet", "host"))
     config = yaml.safe_load((WORKFLOW / "config.yaml").read_text())
     assert found["once"] == len(config["once"]) and found["after"] == len(config["after"])
+    assert sum(found.values()) - found["total"] - found["all"] == len(jobs_of(config)), "the forecast knows every job"
     assert found["each"] == found["render"] == 5 and found["sweep"] % 5 == 0 and found["collect"] == 1
     assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in [*config["once"], *config["each"], *config["after"]])
 

@@ -14,8 +14,8 @@ from mmadlib.digest import PACKAGE, code_digest
 # No number depends on these rooms and files; the renderer's pictures have a version of their own (rendered_plan.VERSION)
 ROOMS = {"report", "render"}
 FILES = {"__main__", "atomic", "digest", "errors", "paths", "progress", "data/convert/road", "data/rendered",
-         *(f"experiments/{name}" for name in ("cells", "compare", "cost", "identity", "notebook", "params", "plan", "record",
-                                              "results", "sweep"))}
+         *(f"experiments/{name}" for name in ("cells", "compare", "cost", "forecast", "identity", "notebook", "params", "plan",
+                                              "record", "results", "sweep"))}
 FACES = ("__init__.pyi", "__init__.py")  # what a room exports; the stub is the one to read where there are both
 TABLES = ("__init__.py", "methods/__init__.py")  # the version, the names of all methods
 

@@ -8,7 +8,6 @@ runs. A run that fails is reported at the end and does not stop the others.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ import pandas as pd
 from mmadlib import paths
 from mmadlib.errors import DataError, MmadError
 from mmadlib.experiments.cells import Cell, narrow, read_sweep
+from mmadlib.experiments.forecast import cores, forecast
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
@@ -45,12 +45,10 @@ class Estimate(NamedTuple):
     assumed: list[str]
 
     def __str__(self) -> str:
-        # the cores that this process may use: a container may have fewer than the machine
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         missing = self.cells - self.finished
         guess = f"; {ASSUMED:.0f} s a run assumed for {', '.join(self.assumed)}" if self.assumed else ""
         return (f"{self.cells} runs, {self.finished} finished, {missing} to do: {self.seconds / 3600:.2f} hours on one core, "
-                f"{self.seconds / 3600 / cores:.2f} on {cores}{guess}")
+                f"{self.seconds / 3600 / cores():.2f} on {cores()}{guess}")
 
 
 def finished(cell: Cell, base: str | Path = paths.RUNS) -> Record | None:
@@ -146,12 +144,18 @@ def run_sweep(sweep: str | Path | Mapping[str, Any], *, methods: Sequence[str] |
     return records
 
 
+def read_plans(files: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """Those of some files that are plans. Raises SettingsError."""
+    found = [read_yaml(Path(file)) for file in files if Path(file).is_file()]
+    return [content for content in found if "sweeps" in content]
+
+
 def read_cells(files: Sequence[str | Path]) -> list[Cell]:
     """The runs of sweeps and plans. Raises SettingsError."""
     cells = []
     for file in files:
-        plan = read_yaml(Path(file)) if Path(file).is_file() else {}
-        cells += read_plan(plan) if "sweeps" in plan else read_sweep(file)
+        plans = read_plans([file])
+        cells += read_plan(plans[0]) if plans else read_sweep(file)
     return cells
 
 
@@ -167,6 +171,8 @@ def command(files: Sequence[str | Path], limits: Mapping[str, Sequence | None] |
     cells = [replace(cell, **(given or {})) for cell in cells]
     print(estimate(cells, base), flush=True)
     if estimate_only:
+        for plan in read_plans(files):
+            print(f"with its notebooks: {forecast(plan)}")
         return 0
     try:
         records, failed = run_cells(cells, base, say=lambda line: print(line, flush=True))
