@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+T = TypeVar("T")
 
-def bar(items: Iterable[Any], label: str, show: bool = True, **options: Any) -> tqdm:
+
+def bar(items: Iterable[T], label: str, show: bool = True, **options: Any) -> tqdm[T]:
     """A tqdm bar on standard output that vanishes when done.
 
     Plain text rather than a widget: a stored notebook shows widgets as errors, and standard error would be stored as one.

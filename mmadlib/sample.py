@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmadlib.errors import DataError
+
+if TYPE_CHECKING:  # Sample checks its arrays itself, by errors that name the file
+    from jaxtyping import Bool, Float32, UInt8
 
 MODALITIES = ("none", "rgb", "xyz", "both", "relation", "unknown")
 
@@ -16,10 +20,9 @@ MODALITIES = ("none", "rgb", "xyz", "both", "relation", "unknown")
 class Sample:
     """One observation: a colour picture and an organised point cloud on the same pixel grid.
 
-    rgb       uint8 (H, W, 3)
-    xyz       float32 (H, W, 3), metres, camera frame, z forward; invalid points are exactly (0, 0, 0)
-    valid     bool (H, W); by default all three coordinates non-zero (protocol of BTF, M3DM, CFM)
-    mask      bool (H, W), ground truth; all False for a normal sample
+    xyz       metres, camera frame, z forward; invalid points are exactly (0, 0, 0)
+    valid     by default all three coordinates non-zero (protocol of BTF, M3DM, CFM)
+    mask      ground truth; all False for a normal sample
     label     0 normal, 1 anomalous
     modality  which modality shows the defect: none (normal) | rgb | xyz | both | relation | unknown
     isolated  True when the background is (0, 0, 0) already
@@ -30,10 +33,10 @@ class Sample:
     Raises DataError when shapes or dtypes disagree or a coordinate is not finite; `path` is named in the message.
     """
 
-    rgb: np.ndarray
-    xyz: np.ndarray
-    valid: np.ndarray = None  # type: ignore[assignment]
-    mask: np.ndarray = None  # type: ignore[assignment]
+    rgb: UInt8[np.ndarray, "H W 3"]
+    xyz: Float32[np.ndarray, "H W 3"]
+    valid: Bool[np.ndarray, "H W"] = None  # type: ignore[assignment]  # made in __post_init__
+    mask: Bool[np.ndarray, "H W"] = None  # type: ignore[assignment]  # made in __post_init__
     label: int = 0
     defect: str = "good"
     category: str = ""
@@ -79,6 +82,6 @@ class Sample:
         """(H, W) of the stored grid."""
         return self.rgb.shape[:2]
 
-    def with_(self, **changes) -> Sample:
+    def with_(self, **changes: Any) -> Sample:
         """A copy with some fields replaced; arrays are never changed in place."""
         return replace(self, **changes)

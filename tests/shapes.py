@@ -15,7 +15,7 @@ from jaxtyping import AbstractArray
 
 def has_shape(hint: Any) -> bool:
     """Whether a shape is named anywhere in an annotation."""
-    return isinstance(hint, type) and issubclass(hint, AbstractArray) or any(map(has_shape, get_args(hint)))
+    return (isinstance(hint, type) and issubclass(hint, AbstractArray)) or any(map(has_shape, get_args(hint)))
 
 
 def check(function: Callable) -> Callable:

@@ -18,7 +18,8 @@ def package(tmp_path, monkeypatch):
 
 def test_meaning_counts(package):
     digests = []
-    for text in ("x = 1  # one\n", "# other words\nx = 1\n", "'''A docstring.'''\nx = (1)\n", "x = 2\n"):
+    for text in ("def f(x):\n    return 1  # one\n", "# other words\ndef f(x):\n    return 1\n",
+                 "'''Words.'''\ndef f(x: int) -> int:\n    return (1)\n", "def f(x):\n    return 2\n"):
         (package / "a.py").write_text(text)
         (package / "b.py").write_text(f"n = {len(digests)}")
         digest_of.cache_clear()

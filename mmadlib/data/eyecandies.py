@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from jaxtyping import Float64
 
 from mmadlib.data.eyecandies_scene import above_ground, camera_points, literature_axes, world_points
 from mmadlib.data.files import Entry
@@ -87,8 +88,8 @@ def read(entry: Entry) -> Sample:
     return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated, **kinds)
 
 
-def read_depth(path: Path, info: Path) -> np.ndarray:
-    """Depth in metres, float64 (H, W): code / 65535 * (max - min) + min with this sample's own bounds. Raises DataError."""
+def read_depth(path: Path, info: Path) -> Float64[np.ndarray, "H W"]:
+    """Depth in metres: code / 65535 * (max - min) + min with this sample's own bounds. Raises DataError."""
     try:
         low, high = (float(read_mapping(info, yaml.safe_load)["normalization"][bound]) for bound in ("min", "max"))
     except (KeyError, TypeError, ValueError):
@@ -98,8 +99,8 @@ def read_depth(path: Path, info: Path) -> np.ndarray:
     return read_gray16(path).astype(np.float64) / 65535.0 * (high - low) + low
 
 
-def read_pose(path: Path) -> np.ndarray:
-    """The 4x4 camera pose, float64. Raises DataError, also when it has no inverse."""
+def read_pose(path: Path) -> Float64[np.ndarray, "4 4"]:
+    """The camera pose. Raises DataError, also when it has no inverse."""
     try:
         pose = np.loadtxt(path)
     except (OSError, ValueError, UnicodeDecodeError) as err:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 from mmadlib.sample import Sample
 
@@ -44,7 +45,13 @@ class Samples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, i):
+    @overload
+    def __getitem__(self, i: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Samples: ...
+
+    def __getitem__(self, i: int | slice) -> Sample | Samples:
         if isinstance(i, slice):
             return Samples(self.entries[i], self.read)
         return self.read(self.entries[i])

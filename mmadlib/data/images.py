@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 from PIL import Image
 
 from mmadlib.errors import DataError, explain
@@ -36,13 +37,12 @@ def read_pixels(path: str | Path) -> np.ndarray:
         raise DataError(explain(path, "does not exist", "check the folder and the file name")) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
         raise DataError(explain(path, f"is truncated or no picture ({err})", _COPY)) from None
-    if image.mode in ("1", "P"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return np.array(image, dtype=np.uint16) if image.mode.startswith("I") else np.array(image)
+    plain = image.convert("L" if image.mode == "1" else "RGB") if image.mode in ("1", "P") else image
+    return np.array(plain, dtype=np.uint16) if plain.mode.startswith("I") else np.array(plain)
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
-    """An 8-bit colour picture, uint8 (H, W, 3); an alpha channel is dropped. Raises DataError."""
+def read_rgb(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """An 8-bit colour picture; an alpha channel is dropped. Raises DataError."""
     pixels = read_pixels(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         raise DataError(explain(path, f"holds {pixels.dtype} pixels of shape {pixels.shape}",
@@ -50,8 +50,8 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def read_gray16(path: str | Path) -> np.ndarray:
-    """A 16-bit picture of one channel (depth, disparity), uint16 (H, W). Raises DataError."""
+def read_gray16(path: str | Path) -> UInt16[np.ndarray, "H W"]:
+    """A 16-bit picture of one channel (depth, disparity). Raises DataError."""
     pixels = read_pixels(path)
     if pixels.dtype != np.uint16:
         raise DataError(explain(path, f"holds {pixels.dtype} pixels of shape {pixels.shape}",
@@ -59,8 +59,8 @@ def read_gray16(path: str | Path) -> np.ndarray:
     return pixels
 
 
-def read_mask(path: str | Path, values: Iterable[int] = (0, 255)) -> np.ndarray:
-    """A ground-truth mask, bool (H, W): True where the 8-bit value is above 0.
+def read_mask(path: str | Path, values: Iterable[int] = (0, 255)) -> Bool[np.ndarray, "H W"]:
+    """A ground-truth mask: True where the 8-bit value is above 0.
 
     values: the levels that the dataset documents; anything else raises DataError, as do more than 8 bits and colours.
     Three equal channels are read as one.
@@ -81,8 +81,8 @@ def read_mask(path: str | Path, values: Iterable[int] = (0, 255)) -> np.ndarray:
     return pixels > 0
 
 
-def read_xyz(path: str | Path) -> np.ndarray:
-    """An organised cloud, float32 (H, W, 3), in the unit of the file; a point with a NaN or infinity becomes (0, 0, 0).
+def read_xyz(path: str | Path) -> Float32[np.ndarray, "H W 3"]:
+    """An organised cloud in the unit of the file; a point with a NaN or infinity becomes (0, 0, 0).
 
     Raises DataError when the file is missing, truncated, compressed by an unknown codec, not floating point, not
     (H, W, 3), or holds fewer than MIN_POINTS valid points.
@@ -107,16 +107,16 @@ def read_xyz(path: str | Path) -> np.ndarray:
     return xyz
 
 
-def check_points(path: str | Path, valid: np.ndarray) -> None:
-    """Raise DataError when a cloud has fewer than MIN_POINTS valid points; valid bool (H, W)."""
+def check_points(path: str | Path, valid: Bool[np.ndarray, "H W"]) -> None:
+    """Raise DataError when a cloud has fewer than MIN_POINTS valid points."""
     count = int(np.count_nonzero(valid))
     if count < MIN_POINTS:
         raise DataError(explain(path, f"has {count} valid points of {valid.size}, at least {MIN_POINTS} are needed",
                                 "leave the sample out or copy the file again"))
 
 
-def mark_invalid(xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """float32 (H, W, 3): invalid points exactly (0, 0, 0), and no valid point with a coordinate of exactly 0.
+def mark_invalid(xyz: Float[np.ndarray, "H W 3"], valid: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W 3"]:
+    """The cloud with invalid points exactly (0, 0, 0), and no valid point with a coordinate of exactly 0.
 
     The protocol calls a point valid when all three coordinates are non-zero, which drops points on an axis (the centre row
     and column of an ideal camera); these are moved by a tenth of a nanometre.

@@ -10,10 +10,12 @@ Folder and file names match in upper and lower case. Listing order is never used
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from mmadlib.data.files import Entry
 from mmadlib.data.images import check_points, read_mask, read_rgb, read_xyz
@@ -61,7 +63,7 @@ def number(name: str) -> int | str:
     return int(name) if name.isdecimal() else name.casefold()
 
 
-def index(files: Iterable[Path], key=lambda path: number(path.stem)) -> dict[int | str, Path]:
+def index(files: Iterable[Path], key: Callable[[Path], int | str] = lambda path: number(path.stem)) -> dict[int | str, Path]:
     """Files by their pairing key. Raises DataError when two files share one."""
     table: dict[int | str, Path] = {}
     for path in sorted(files):
@@ -135,8 +137,8 @@ def _triples(folder: Path, defect: str) -> list[tuple[Path, Path, Path | None]]:
     return [(parts["rgb"][k], parts["xyz"][k], parts["gt"][k] if "gt" in parts else None) for k in keys]
 
 
-def rim_points(valid: np.ndarray, width: int = RIM_WIDTH) -> int:
-    """Valid points in the first and last `width` rows and columns, corners counted once; valid bool (H, W)."""
+def rim_points(valid: Bool[np.ndarray, "H W"], width: int = RIM_WIDTH) -> int:
+    """Valid points in the first and last `width` rows and columns, corners counted once."""
     inner = valid[width:-width, width:-width]
     return int(np.count_nonzero(valid) - np.count_nonzero(inner))
 
@@ -156,10 +158,13 @@ def read(entry: Entry, isolated: bool | None = None) -> Sample:
     return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated)
 
 
-def sample(entry: Entry, rgb: np.ndarray, xyz: np.ndarray, mask: np.ndarray | None, isolated: bool, **extra) -> Sample:
+def sample(entry: Entry, rgb: np.ndarray, xyz: np.ndarray, mask: np.ndarray | None, isolated: bool,
+           **extra: Any) -> Sample:
     """A Sample that carries what its entry knows. Raises DataError when sizes differ."""
-    if mask is not None and mask.shape != rgb.shape[:2]:
-        raise DataError(explain(entry.gt, f"sizes differ, mask {mask.shape} and picture {rgb.shape[:2]}",
+    if mask is None:
+        mask = np.zeros(rgb.shape[:2], bool)
+    elif mask.shape != rgb.shape[:2]:
+        raise DataError(explain(entry.gt or entry.rgb, f"sizes differ, mask {mask.shape} and picture {rgb.shape[:2]}",
                                 "mask and picture must share one pixel grid"))
     return Sample(rgb, xyz, mask=mask, label=entry.label, defect=entry.defect, category=entry.category, split=entry.split,
                   path=entry.rgb, modality=entry.modality, isolated=isolated, dataset=entry.dataset, extra=entry.extra | extra)

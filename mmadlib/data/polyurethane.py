@@ -60,6 +60,7 @@ def read(entry: Entry) -> Sample:
 
     There is no colour: rgb is black and missing="rgb". Raises DataError.
     """
+    assert entry.gt is not None  # entries() gives every chunk a mask
     row, source = entry.extra["row"], entry.xyz.parent
     xyz = np.array(_chunks(source)[row], dtype=np.float32)
     if not np.isfinite(xyz).all():

@@ -56,7 +56,8 @@ def read(entry: Entry) -> Sample:
     rgb, mask = read_rgb(entry.rgb), read_mask(entry.gt, BRIGHT) if entry.gt else None
     if entry.extra["resize"] and rgb.shape[:2] != xyz.shape[:2]:
         rgb = _resized(entry.rgb, rgb, xyz, Image.Resampling.BOX)
-        mask = None if mask is None else _resized(entry.gt, mask.astype(np.uint8), xyz, Image.Resampling.NEAREST) > 0
+        if entry.gt and mask is not None:
+            mask = _resized(entry.gt, mask.astype(np.uint8), xyz, Image.Resampling.NEAREST) > 0
     return sample(entry, rgb, mark_invalid(xyz, (xyz != 0).any(-1)), mask, isolated=True)
 
 
@@ -84,7 +85,8 @@ def _parts(folder: Path, view: str, normal: bool) -> dict[str, dict[int | str, P
         names["gt"] = _named(child(masks, "rgb") if nested else masks, PICTURES)
     stems = [set(map(sample_stem, table.values())) for table in names.values()]
     key = sample_stem if set.intersection(*stems) else sample_number
-    return {kind: index(table, lambda path, table=table: key(table[path])) for kind, table in names.items()}
+    name_of = {path: name for table in names.values() for path, name in table.items()}
+    return {kind: index(table, lambda path: key(name_of[path])) for kind, table in names.items()}
 
 
 def _named(folder: Path, suffixes: tuple[str, ...]) -> dict[Path, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmadlib.data import Entry, Samples
-from mmadlib.features import FeatureSet, Truth
+from mmadlib.features import Features, Truth
 from mmadlib.methods import Method, Scores
 from mmadlib.methods.scoring import IMAGE_NORMS, normalise
 from mmadlib.metrics import bootstrap_auroc, evaluate_maps, image_auroc
@@ -24,11 +24,11 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
     """
     maps = [s.map for s in scores]
     pixel_maps = maps
-    if IMAGE_NORMS[image_norm]:
-        maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in IMAGE_NORMS[image_norm][:2])
-    labels, images = np.array([t.label for t in truths]), np.array([s.image for s in scores])
+    if kinds := IMAGE_NORMS[image_norm]:
+        maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in kinds[:2])
+    labels, images = [t.label for t in truths], [s.image for s in scores]
     result = evaluate_maps(maps, [t.mask for t in truths], images, labels, foregrounds, pixel_maps, reasons)
-    if 0 < labels.sum() < len(labels):
+    if 0 < sum(labels) < len(labels):
         result["i_auroc_low"], result["i_auroc_high"] = bootstrap_auroc(images, labels)
     return result
 
@@ -51,8 +51,9 @@ def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Se
     for kind, index in chosen.items():
         if tuple(index) not in known:
             reasons: dict[str, str] = {}
-            subset = ([seq[i] for i in index] for seq in (scores, truths, foregrounds))
-            known[tuple(index)] = metrics_of(*subset, image_norm, reasons), reasons
+            found = metrics_of([scores[i] for i in index], [truths[i] for i in index], [foregrounds[i] for i in index],
+                               image_norm, reasons)
+            known[tuple(index)] = found, reasons
         values, reasons = known[tuple(index)]
         result[kind] = dict(values)
         if reasons and undefined is not None:
@@ -71,15 +72,18 @@ def twins_of(test: Samples, twins: Samples) -> Samples:
     return twins.take([i for i, e in enumerate(twins.entries) if e.extra["twin_of"] in names])
 
 
-def twin_auroc(model: Method, twins: FeatureSet, test: Samples, scores: Sequence[Scores]) -> dict[str, float]:
+def twin_auroc(model: Method, twins: Samples, features: Sequence[Features], test: Samples,
+               scores: Sequence[Scores]) -> dict[str, float]:
     """Image AUROC of rgb-only and xyz-only defects against the same parts without the defect: {modality: value}.
+
+    twins, features   the parts without the defect;   test, scores   all test samples
 
     A method blind to a modality must read 0.5 here; against other good parts it may not, by luck of the draw.
     """
     scored = {name_of(e): (e.modality, s.image) for e, s in zip(test.entries, scores, strict=True)}
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for i, entry in enumerate(twins.samples.entries):
+    for entry, seen in zip(twins.entries, features, strict=True):
         modality, bad = scored[entry.extra["twin_of"]]
-        pairs.setdefault(modality, []).append((model.score(twins[i]).image, bad))
+        pairs.setdefault(modality, []).append((model.score(seen).image, bad))
     return {modality: image_auroc(np.transpose(both).ravel(), np.repeat([0, 1], len(both)))
             for modality, both in pairs.items()}

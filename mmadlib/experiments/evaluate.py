@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     if undefined:
         warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)
     if source.twins is not None:
-        for subset, value in twin_auroc(model, source.twins, source.samples, scores).items():
+        for subset, value in twin_auroc(model, *source.twins, source.samples, scores).items():
             metrics[subset]["i_auroc_twins"] = value
     described = asdict(model.settings) | {"features": source.extractor.settings, "rule": rule, "reader": reader or {}}
     record = Record(
@@ -113,7 +114,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     return Outcome(record, model, source.samples, source.test, scores, truths, folder)
 
 
-def run_experiment(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", **keywords) -> Record:
+def run_experiment(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", **keywords: Any) -> Record:
     """One experiment from names to numbers; writes runs/<keys>/ and returns its Record.
 
     dataset, category, root   see mmadlib.data.load;   data_seed  which draw of the rendered data

@@ -101,7 +101,8 @@ class Record:
 
     def folder(self, base: str | Path = RUNS) -> Path:
         """The run folder under `base`."""
-        return run_dir(*(getattr(self, k) for k in KEYS), base=base)
+        return run_dir(self.dataset, self.data_seed, self.category, self.method, self.variant, self.features, self.shots,
+                       self.seed, base)
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv: one per subset and metric that has a value, rounded to 4 digits."""

@@ -60,9 +60,9 @@ def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.Dat
     return table[~index.isin(pd.MultiIndex.from_frame(fresh[list(by)]))]
 
 
-def _write(table: pd.DataFrame, path: Path, **options) -> None:
+def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     csv = io.StringIO()
-    table.to_csv(csv, index=False, lineterminator="\n", **options)
+    table.to_csv(csv, index=False, lineterminator="\n", float_format=float_format)
     if not path.is_file() or path.read_text() != csv.getvalue():
         with atomic(path) as temporary:
             temporary.write_text(csv.getvalue())
@@ -79,7 +79,8 @@ def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
     table = ordered(pd.concat([_rest(old, fresh, KEYS), fresh]), COLUMNS)
     old_runs, fresh_runs = read_runs(folder), pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object)
     same = [*KEYS, "digest", "whole"]  # a row from before the costs were recorded gives way
-    fresh_runs = _rest(*(t.assign(whole=t["code"].fillna("") != "") for t in (fresh_runs, old_runs)), same)
+    fresh_marked, old_marked = (t.assign(whole=t["code"].fillna("") != "") for t in (fresh_runs, old_runs))
+    fresh_runs = _rest(fresh_marked, old_marked, same)
     sources = ordered(pd.concat([_rest(old_runs, fresh_runs, KEYS), fresh_runs]), PROVENANCE)
     _write(table, folder / "results.csv", float_format="%.4f")
     _write(sources, folder / "runs.csv")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import overload
 
 from mmadlib import paths
-from mmadlib.data import Samples, draw, load, splits
+from mmadlib.data import Entry, Samples, draw, load, splits
 from mmadlib.errors import SettingsError
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.features import Extractor, Features, FeatureSet, extract_all, family
@@ -17,23 +18,29 @@ KEEP = 160  # composed samples a set holds: all of a rendered split; 0.3 GB of d
 
 
 class Chosen(Sequence[Features]):
-    """Some samples of a FeatureSet, in the given order."""
+    """Some samples of a FeatureSet, at `places` in this order; `entries` are those of the whole set."""
 
-    def __init__(self, features: FeatureSet, index: Sequence[int]) -> None:
-        self.features, self.index = features, list(index)
+    def __init__(self, features: FeatureSet, entries: Sequence[Entry], places: Sequence[int]) -> None:
+        self.features, self.entries, self.places = features, entries, list(places)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.places)
 
-    def __getitem__(self, i):
+    @overload
+    def __getitem__(self, i: int) -> Features: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Chosen: ...
+
+    def __getitem__(self, i: int | slice) -> Features | Chosen:
         if isinstance(i, slice):
-            return Chosen(self.features, self.index[i])
-        return self.features[self.index[i]]
+            return Chosen(self.features, self.entries, self.places[i])
+        return self.features[self.places[i]]
 
     @property
     def names(self) -> list[str]:
         """File names of the samples."""
-        return [self.features.samples.entries[i].rgb.stem for i in self.index]
+        return [self.entries[i].rgb.stem for i in self.places]
 
 
 def limit_test(test: Samples, limit: int | None) -> Samples:
@@ -67,20 +74,21 @@ class Source:
                  test_limit: int | None = None, device: str = "cpu", cache: str | Path | None = paths.CACHE,
                  progress: bool = True) -> None:
         self.extractor = Extractor(*family(features), device=device, **(options or {}))
-        self.take = partial(load, dataset, category, root=root, data_seed=data_seed, **(reader or {}))
+        self.take = lambda split: load(dataset, category, split, root=root, data_seed=data_seed, **(reader or {}))
         self.extract = partial(extract_all, extractor=self.extractor, cache=cache, progress=progress, keep=KEEP)
-        self.trained = FeatureSet(self.take("train"), self.extractor, cache, KEEP)
+        self.train = self.take("train")
+        self.trained = FeatureSet(self.train, self.extractor, cache, KEEP)
         self.samples = limit_test(self.take("test"), test_limit)  # the test samples
         self.progress = progress
         self.has_twins = "twins" in splits(dataset)
 
     def draw(self, shots: int | None, seed: int, rule: str) -> Chosen:
         """The few-shot draw, not extracted yet. Raises SettingsError (shots, seed, rule)."""
-        return Chosen(self.trained, draw(len(self.trained), shots, seed, rule))
+        return Chosen(self.trained, self.train.entries, draw(len(self.trained), shots, seed, rule))
 
     def prepare(self, chosen: Chosen) -> Chosen:
         """The same, extracted."""
-        for i in bar(chosen.index, "features: training", self.progress):
+        for i in bar(chosen.places, "features: training", self.progress):
             self.trained.ensure(i)
         return chosen
 
@@ -89,6 +97,9 @@ class Source:
         return self.extract(self.samples)
 
     @cached_property
-    def twins(self) -> FeatureSet | None:
-        """Twins of the test samples that have one; None where the dataset has no twins."""
-        return self.extract(twins_of(self.samples, self.take("twins"))) if self.has_twins else None
+    def twins(self) -> tuple[Samples, FeatureSet] | None:
+        """Twins of the test samples that have one, and their features; None where the dataset has no twins."""
+        if not self.has_twins:
+            return None
+        twins = twins_of(self.samples, self.take("twins"))
+        return twins, self.extract(twins)

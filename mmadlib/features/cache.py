@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 from mmadlib import paths
 from mmadlib.atomic import atomic
@@ -53,7 +54,13 @@ class FeatureSet(Sequence[Features]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, i):
+    @overload
+    def __getitem__(self, i: int) -> Features: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[Features]: ...
+
+    def __getitem__(self, i: int | slice) -> Features | list[Features]:
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         i = range(len(self))[i]
@@ -78,6 +85,7 @@ class FeatureSet(Sequence[Features]):
 
     def file(self, i: int) -> Path:
         """The cache entry of sample i."""
+        assert self.folder is not None, "no cache folder was given"
         if i not in self._files:
             entry = self._entry(i)
             if entry and not all(file.is_file() for file in (entry.rgb, entry.xyz, entry.gt) if file):

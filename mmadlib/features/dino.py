@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from mmadlib import paths
 from mmadlib.checks import check_device
@@ -22,7 +23,7 @@ from mmadlib.features.weights import ANY, RANDOM, digest, fill, read_state
 from mmadlib.prepare.grid import Grid, rgb_tensor
 
 if TYPE_CHECKING:
-    from torch import nn
+    from timm.models import VisionTransformer
 
 NAMES = {  # short name -> timm name
     "dino_vitb8": "vit_base_patch8_224.dino",
@@ -86,27 +87,28 @@ class Dino:
         patch = model.patch_embed.patch_size[0]
         if size % patch:
             raise SettingsError(f"size={size}: {name} needs a multiple of its patch of {patch} px")
-        model.blocks = model.blocks[:self.layers.stop or blocks]
+        del model.blocks[self.layers.stop or blocks:]
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.key = digest(self.model)
 
     def __call__(self, grid: Grid) -> Patches:
-        """Tokens float32 (g*g, C) of the grid's picture, g = size // patch."""
+        """Tokens of the grid's picture, g = size // patch a side."""
         return self.encode(grid.rgb)
 
     @torch.inference_mode()
-    def encode(self, picture: np.ndarray) -> Patches:
-        """Tokens float32 (g*g, C) of any picture uint8 (size, size, 3), normalised by ImageNet's mean and deviation."""
+    def encode(self, picture: UInt8[np.ndarray, "S S 3"]) -> Patches:
+        """Tokens of any picture, normalised by ImageNet's mean and deviation."""
         x = rgb_tensor(picture)[None].to(self.device)
         if self.layers:
             outputs = self.model.forward_intermediates(x, list(self.layers), output_fmt="NLC", intermediates_only=True)
+            assert isinstance(outputs, list)  # of tensors, because of intermediates_only
             tokens = torch.stack(outputs).mean(0)[0]
         else:
             tokens = self.model.forward_features(x)[0, self.model.num_prefix_tokens:]
         return Patches(np.ascontiguousarray(tokens.float().cpu().numpy()))
 
 
-def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> nn.Module:
+def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> VisionTransformer:
     """The whole ViT with its weights."""
     timm = import_timm()
     full = NAMES.get(name, name)
@@ -128,7 +130,7 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
     return model
 
 
-def _download(timm: ModuleType, name: str, options: dict) -> nn.Module:
+def _download(timm: ModuleType, name: str, options: dict) -> VisionTransformer:
     """timm's pretrained model, from its cache or the network; WeightsError without either."""
     remedy = (f"download model.safetensors of huggingface.co/timm/{name} once and put it at "
               f"{paths.shown(paths.WEIGHTS / (name + '.safetensors'))}, or give its path as rgb_weights")

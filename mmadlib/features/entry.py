@@ -71,9 +71,9 @@ def decode(data: bytes) -> Tokens:
                 for name in ("valid", "mask")}
         cloud = np.zeros((*shape, 3), np.float32)
         cloud[bits["valid"]] = arrays["cloud"]
-        sides = [_part(arrays, side) for side in ("rgb", "xyz")]
+        rgb, xyz = (_part(arrays, side) for side in ("rgb", "xyz"))
         truth = Truth(bits["mask"], about["label"], about["defect"], about["modality"])
-        return Tokens(*sides, cloud, bits["valid"], truth, about["meta"])
+        return Tokens(rgb, xyz, cloud, bits["valid"], truth, about["meta"])
     except (SafetensorError, KeyError, ValueError) as err:
         raise Corrupt(f"it is no whole entry ({type(err).__name__})") from None
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmadlib.digest import digest_of
 from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
@@ -49,7 +49,7 @@ class Extractor:
     PreprocessError on a bad sample, MissingModality when nothing is left of one.
     """
 
-    def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> None:
+    def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options: Any) -> None:
         self.options = check_options({"size": size, **options})
         if rgb == xyz == "none":
             raise SettingsError("features none+none: at least one modality is needed")
@@ -82,11 +82,11 @@ class Extractor:
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
         for side in missing:
             meta |= {side: "none", "missing": side}
-        found = [nothing() if side in missing else front.run(sample if front.native else grid)
-                 for side, front in self.front.items()]
+        rgb, xyz = (nothing() if side in missing else front.run(sample if front.native else grid)
+                    for side, front in self.front.items())
         truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
         cloud = grid.xyz * grid.valid[..., None]
-        return Tokens(*found, cloud, grid.valid, truth, meta)
+        return Tokens(rgb, xyz, cloud, grid.valid, truth, meta)
 
     def _on_table(self, sample: Sample) -> bool:
         """Whether table and clutter have to be removed from the cloud first."""
@@ -107,7 +107,8 @@ def _extractor(rgb: str, xyz: str, options: Options) -> Extractor:
     return Extractor(rgb, xyz, **asdict(options))
 
 
-def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options) -> Features:
+def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224,
+            **options: Any) -> Features:
     """Features of one sample by any pair of front ends; see Extractor for their names, Options for the options.
 
     The last two extractors are kept, so that backbones are loaded once.

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, Int64
 from scipy import sparse
 
 from mmadlib.errors import SettingsError
 
 
-def blend(rows: sparse.csr_array, tokens: torch.Tensor) -> torch.Tensor:
-    """rows (n, T) @ tokens (T, C) -> (n, C) on the device of `tokens`, differentiable in `tokens`.
+def blend(rows: sparse.csr_array, tokens: Float[torch.Tensor, "T C"]) -> Float[torch.Tensor, "n C"]:
+    """rows (n, T) @ tokens on the device of `tokens`, differentiable in `tokens`.
 
     One embedding bag with a weight per entry is a sparse row product; unlike torch's CSR tensors it has gradients on every
     device and an empty row is simply zero. Without gradients on the CPU, SciPy's product is 2.5 times faster.
@@ -31,7 +32,7 @@ def blend(rows: sparse.csr_array, tokens: torch.Tensor) -> torch.Tensor:
     return F.embedding_bag(index, tokens, start, mode="sum", per_sample_weights=weight)
 
 
-def as_csr(matrix: sparse.csr_array | np.ndarray | torch.Tensor) -> sparse.csr_array:
+def as_csr(matrix: sparse.csr_array | sparse.coo_array | np.ndarray | torch.Tensor) -> sparse.csr_array:
     """A SciPy matrix, array or torch tensor (dense, COO or CSR) as float32 CSR; one that is so already is not copied."""
     if isinstance(matrix, torch.Tensor):
         coo = matrix.detach().cpu().to_sparse_coo().coalesce()
@@ -58,8 +59,8 @@ class FeatureMap:
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        size = (self.size, self.size) if np.ndim(self.size) == 0 else self.size
-        object.__setattr__(self, "size", (int(size[0]), int(size[1])))
+        height, width = np.broadcast_to(self.size, 2)
+        object.__setattr__(self, "size", (int(height), int(width)))
         object.__setattr__(self, "tokens", torch.as_tensor(self.tokens).float())
         object.__setattr__(self, "interp", as_csr(self.interp))
         expected = (self.size[0] * self.size[1], self.tokens.shape[0])
@@ -73,19 +74,19 @@ class FeatureMap:
         return self.tokens.shape[1]
 
     @property
-    def support(self) -> np.ndarray:
-        """bool (H, W): pixels that any token reaches."""
+    def support(self) -> Bool[np.ndarray, "H W"]:
+        """Pixels that any token reaches."""
         return (np.diff(self.interp.indptr) > 0).reshape(self.size)
 
-    def at(self, pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Features (n, C) at flat row-major pixel indices (n,) int64. Differentiable in `tokens`."""
+    def at(self, pixels: np.ndarray | torch.Tensor) -> Float32[torch.Tensor, "n C"]:
+        """Features at n flat row-major pixel indices. Differentiable in `tokens`."""
         return blend(self.interp[np.asarray(pixels, dtype=np.int64)], self.tokens)
 
-    def dense(self) -> torch.Tensor:
-        """The full map (H, W, C); only for pictures and tests."""
+    def dense(self) -> Float32[torch.Tensor, "H W C"]:
+        """The full map; only for pictures and tests."""
         return blend(self.interp, self.tokens).reshape(*self.size, -1)
 
-    def with_tokens(self, tokens: torch.Tensor) -> FeatureMap:
+    def with_tokens(self, tokens: Float[torch.Tensor, "T C"]) -> FeatureMap:
         """The same grid over other tokens, e.g. after a linear layer or a change of device."""
         return replace(self, tokens=tokens)
 
@@ -96,7 +97,7 @@ class Features:
 
     rgb, xyz    FeatureMap on the same (H, W)
     foreground  bool (H, W): pixels where both modalities have features and the object is
-    cloud       float32 (H, W, 3), metres, invalid points (0, 0, 0)
+    cloud       metres, invalid points (0, 0, 0)
     meta        names, family ("descriptors" | "paper" | "random"), sizes: never ground truth; "missing" where one is
 
     A missing modality has features of width 0 that reach every pixel, so the foreground is the other one's.
@@ -105,7 +106,7 @@ class Features:
     rgb: FeatureMap
     xyz: FeatureMap
     foreground: np.ndarray
-    cloud: np.ndarray
+    cloud: Float32[np.ndarray, "H W 3"]
     meta: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,6 +128,6 @@ class Features:
         return self.meta.get("missing", "")
 
     @property
-    def pixels(self) -> np.ndarray:
-        """int64 flat indices of the foreground, row-major."""
+    def pixels(self) -> Int64[np.ndarray, " n"]:
+        """Flat indices of the foreground, row-major."""
         return np.flatnonzero(self.foreground)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from jaxtyping import Float, Float64, Int64
 from scipy.spatial import cKDTree
 
 from mmadlib.checks import whole
@@ -21,20 +22,20 @@ ROWS = 64  # rows of a full distance matrix held at once
 RANDOM_START = "random"
 
 
-def first_point(points: np.ndarray, start: int | str, seed: int = 0) -> int:
-    """The index at which `farthest_points` starts in points (N, 3): `start`, at most the last one.
+def first_point(points: Float[np.ndarray, "N 3"], start: int | str, seed: int = 0) -> int:
+    """The index at which `farthest_points` starts: `start`, at most the last one.
 
     "random" draws it from `seed` and the coordinates: any point, always the same one for the same cloud. The released code
     of CMDR-IAD draws it anew every time (ECGAI-Research/CMDR-IAD).
     """
     if start != RANDOM_START:
-        return min(start, len(points) - 1)
+        return min(int(start), len(points) - 1)
     content = hashlib.blake2b(np.ascontiguousarray(points, np.float32).tobytes(), digest_size=8).digest()
     return int(np.random.default_rng([seed, int.from_bytes(content, "little")]).integers(len(points)))
 
 
-def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: bool = False) -> np.ndarray:
-    """int64 indices (k,): `start` first, then always the point farthest from all chosen ones, the first one on ties.
+def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: bool = False) -> Int64[np.ndarray, " {k}"]:
+    """k indices: `start` first, then always the point farthest from all chosen ones, the first one on ties.
 
     Keeps a running minimum of float32 squared distances. near_origin: points with |p|^2 <= 1e-3 are never picked after the
     start (the rule of erikwijmans/Pointnet2_PyTorch, sampling_gpu.cu). Raises SettingsError when k exceeds the points.
@@ -64,8 +65,8 @@ def farthest_points(points: np.ndarray, k: int, start: int = 0, near_origin: boo
     return candidates[chosen]
 
 
-def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
-    """int64 indices (M, k) of the k points nearest to each of M centres, by ascending distance, lower index first on ties.
+def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> Int64[np.ndarray, "M {k}"]:
+    """Indices of the k points nearest to each of M centres, by ascending distance, lower index first on ties.
 
     Raises SettingsError when k exceeds the points.
     """
@@ -73,7 +74,7 @@ def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
     if whole("k", k, 1) > len(points):
         raise SettingsError(f"cannot take the {k} nearest of {len(points)} points; ask for fewer neighbours")
     ask = min(k + SPARE, len(points))
-    distance, index = cKDTree(points).query(centres, np.arange(1, ask + 1))
+    distance, index = map(np.asarray, cKDTree(points).query(centres, np.arange(1, ask + 1)))
     tied = (np.diff(distance, axis=1) == 0).any(1)
     order = np.lexsort((index[tied], distance[tied]))
     index[tied] = np.take_along_axis(index[tied], order, 1)
@@ -87,8 +88,9 @@ def nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
     return result
 
 
-def three_nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """index int64 (N, 3), weight float64 (N, 3): each point as a blend of its three nearest centres.
+def three_nearest(points: np.ndarray,
+                  centres: np.ndarray) -> tuple[Int64[np.ndarray, "N 3"], Float64[np.ndarray, "N 3"]]:
+    """Index and weight: each of the N points as a blend of its three nearest centres.
 
     Weights are 1 / (d^2 + 1e-8), d^2 the squared distance, normalised to sum 1. With one or two centres the missing
     neighbours repeat the first centre with weight 0. Source: CVLAB-Unibo/crossmodal-feature-mapping

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
 from mmadlib.checks import one_of
@@ -29,8 +30,8 @@ LINE = 1e-4  # second by first variance of neighbours below which they are a lin
 MOST = 0.5  # of the valid points must have a normal, or the cloud is not what it should be
 
 
-def surface_normals(xyz: np.ndarray, valid: np.ndarray, recipe: str = "neighbours") -> np.ndarray:
-    """Unit normals towards the camera, float32 (H, W, 3), of a cloud (H, W, 3) in metres, camera at the origin.
+def surface_normals(xyz: np.ndarray, valid: np.ndarray, recipe: str = "neighbours") -> Float32[np.ndarray, "H W 3"]:
+    """Unit normals towards the camera of a cloud (H, W, 3) in metres, camera at the origin.
 
     xyz: any float; valid: bool (H, W). Pixels that are not valid, or have no normal, are (0, 0, 0). (reconstruction)
     neighbours  least-squares plane of at most 30 neighbours within 0.01 m, on whatever pixels they lie; no normal for fewer
@@ -86,16 +87,17 @@ def _differences(points: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return total
 
 
-def normal_image(normals: np.ndarray) -> np.ndarray:
-    """Normals (H, W, 3) as a picture, uint8 (H, W, 3): (n + 1) / 2 of every component times 255, rounded. (reconstruction)
+def normal_image(normals: Float[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Normals as a picture: (n + 1) / 2 of every component times 255, rounded. (reconstruction)
 
     A pixel without a normal, (0, 0, 0), is black, not the grey of the formula; no unit vector comes out black.
     """
     return (np.rint((normals + 1) * 127.5) * normals.any(-1, keepdims=True)).astype(np.uint8)
 
 
-def normal_picture(sample: Sample, size: int = 224, pad: str = "edge", recipe: str = "neighbours") -> np.ndarray:
-    """The normal image of a sample on the working grid, uint8 (size, size, 3); the sample is not changed. (reconstruction)
+def normal_picture(sample: Sample, size: int = 224, pad: str = "edge",
+                   recipe: str = "neighbours") -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The normal image of a sample on the working grid; the sample is not changed. (reconstruction)
 
     Normals come from the cloud in its own size. The image is centred in a square by the margins of the picture, which are
     black here (pad none: squashed), then resized by PIL's bilinear filter, on the pixel centres of the picture: colours at
@@ -127,5 +129,5 @@ class Normals:
         self.encoder, self.size, self.pad, self.recipe = encoder, size, pad, recipe
 
     def __call__(self, sample: Sample) -> Patches:
-        """Tokens float32 (g*g, C), g = size // patch; the background has tokens too, as it has in RGB."""
+        """Tokens, g = size // patch a side; the background has tokens too, as it has in RGB."""
         return self.encoder.encode(normal_picture(sample, self.size, self.pad, self.recipe))

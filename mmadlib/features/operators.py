@@ -14,7 +14,7 @@ from scipy import sparse
 def _separable(line: np.ndarray) -> sparse.csr_array:
     """Kronecker square of a one-dimensional operator (n, m): CSR (n*n, m*m), float32, sorted columns."""
     one = sparse.csr_array(line)
-    both = sparse.csr_array(sparse.kron(one, one, format="csr"), dtype=np.float32)
+    both = sparse.kron(one, one, format="csr").astype(np.float32)
     both.sort_indices()
     return both
 

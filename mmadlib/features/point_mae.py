@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32, Int64
 from torch import nn
 
 from mmadlib import paths
@@ -25,7 +26,8 @@ from mmadlib.prepare.grid import Grid
 CHECKPOINT = "pretrain.pth"  # release asset of github.com/Pang-Yatian/Point-MAE
 SHA256 = "27ded932bb0a2625d5a8eb006df199b2578598c774aee6d86b985300b6a5fd20"
 WIDTH, HEADS, DEPTH = 384, 6, 12
-TAPS = {12: (3, 7, 11), 8: (1, 4, 7), 4: (1, 2, 3)}  # blocks whose outputs are kept, by depth; else the last one
+# blocks whose outputs are kept, by depth; else the last one
+TAPS: dict[int, tuple[int, ...]] = {12: (3, 7, 11), 8: (1, 4, 7), 4: (1, 2, 3)}
 DROP_PATH = torch.linspace(0, 0.1, DEPTH).tolist()
 
 
@@ -42,8 +44,8 @@ class Mode:
 MODES = {"compat": Mode(True, drop=True), "batch_stats": Mode(True), "eval": Mode(False), "eval_unit": Mode(False, unit=True)}
 
 
-def norm_points(norm: nn.BatchNorm1d, x: torch.Tensor, batch: bool) -> torch.Tensor:
-    """BatchNorm of x (n, C) by its own mean and biased variance, or by the stored ones, which are never touched."""
+def norm_points(norm: nn.BatchNorm1d, x: Float[torch.Tensor, "n C"], batch: bool) -> Float[torch.Tensor, "n C"]:
+    """BatchNorm of x by its own mean and biased variance, or by the stored ones, which are never touched."""
     stored = (None, None) if batch else (norm.running_mean, norm.running_var)
     return F.batch_norm(x, *stored, norm.weight, norm.bias, training=batch, eps=norm.eps)
 
@@ -56,11 +58,13 @@ class LocalEncoder(nn.Module):
         self.first_conv = nn.Sequential(nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1))
         self.second_conv = nn.Sequential(nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, WIDTH, 1))
 
-    def forward(self, groups: torch.Tensor, batch: bool) -> torch.Tensor:
-        """(G, M, 3) points minus their centre -> (G, 384)."""
+    def forward(self, groups: Float[torch.Tensor, "G M 3"], batch: bool) -> Float[torch.Tensor, "G 384"]:
+        """A token of each group from its points minus their centre."""
         g, m, _ = groups.shape
         c1, n1, _, c2 = self.first_conv
         c3, n3, _, c4 = self.second_conv
+        assert isinstance(c1, nn.Conv1d) and isinstance(n1, nn.BatchNorm1d) and isinstance(c2, nn.Conv1d)
+        assert isinstance(c3, nn.Conv1d) and isinstance(n3, nn.BatchNorm1d) and isinstance(c4, nn.Conv1d)
         x = F.linear(groups.reshape(g * m, 3), c1.weight[..., 0], c1.bias)
         x = F.linear(norm_points(n1, x, batch).relu_(), c2.weight[..., 0], c2.bias).reshape(g, m, 256)
         # a linear layer of [maximum, point] is one of the maximum, computed once per group, plus one of the point
@@ -75,8 +79,8 @@ class Attention(nn.Module):
         super().__init__()
         self.qkv, self.proj = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(G, 384) -> (G, 384), every token attends to all."""
+    def forward(self, x: Float[torch.Tensor, "G 384"]) -> Float[torch.Tensor, "G 384"]:
+        """Every token attends to all."""
         q, k, v = self.qkv(x).reshape(len(x), 3, HEADS, -1).permute(1, 2, 0, 3)
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(x.shape))
 
@@ -89,8 +93,8 @@ class Block(nn.Module):
         self.norm1, self.attn, self.norm2 = nn.LayerNorm(WIDTH), Attention(), nn.LayerNorm(WIDTH)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(WIDTH, 4 * WIDTH), "fc2": nn.Linear(4 * WIDTH, WIDTH)})
 
-    def forward(self, x: torch.Tensor, keep: tuple[float, float]) -> torch.Tensor:
-        """(G, 384) -> (G, 384); `keep` scales the two residual branches: 0 drops one, 1/(1 - rate) makes up for it."""
+    def forward(self, x: Float[torch.Tensor, "G 384"], keep: tuple[float, float]) -> Float[torch.Tensor, "G 384"]:
+        """`keep` scales the two residual branches: 0 drops one, 1/(1 - rate) makes up for it."""
         x = x + keep[0] * self.attn(self.norm1(x)) if keep[0] else x
         return x + keep[1] * self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x)))) if keep[1] else x
 
@@ -105,11 +109,11 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleDict({"blocks": nn.ModuleList(Block() for _ in range(depth))})
         self.norm = nn.LayerNorm(WIDTH)
 
-    def forward(self, groups: torch.Tensor, centres: torch.Tensor, batch: bool = True,
-                dice: np.random.Generator | None = None) -> torch.Tensor:
-        """(G, M, 3), (G, 3) -> (G, 1152), or (G, 384) at depths without a tap table. `dice` switches DropPath on."""
+    def forward(self, groups: Float[torch.Tensor, "G M 3"], centres: Float[torch.Tensor, "G 3"], batch: bool = True,
+                dice: np.random.Generator | None = None) -> Float[torch.Tensor, "G C"]:
+        """C is 1152, or 384 at depths without a tap table. `dice` switches DropPath on."""
         x, position = self.encoder(groups, batch), self.pos_embed(centres)
-        blocks, kept = self.blocks["blocks"], []
+        blocks, kept = list(self.blocks["blocks"].children()), []
         for i, block in enumerate(blocks):
             alive = dice.random(2) >= DROP_PATH[i] if dice else (True, True)
             keep = tuple(float(a) / (1 - DROP_PATH[i] if dice else 1) for a in alive)
@@ -143,15 +147,15 @@ class PointMAE:
         self.encoder = load_encoder(blocks, weights, sha256, seed).to(self.device)
         self.key = digest(self.encoder)
 
-    def group(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """points (N, 3) -> indices of the centres (G,) and of their neighbours (G, M)."""
+    def group(self, points: Float32[np.ndarray, "N 3"]) -> tuple[Int64[np.ndarray, " G"], Int64[np.ndarray, "G M"]]:
+        """Indices of the centres and of their neighbours."""
         start = first_point(points, self.start, self.seed)
         centres = farthest_points(points, min(self.groups, len(points)), start, self.near_origin)
         return centres, nearest(points, points[centres], min(self.group_size, len(points)))
 
     @torch.inference_mode()
-    def tokens(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """points float32 (N, 3) -> tokens float32 (G, C) and the indices (G,) of their centres."""
+    def tokens(self, points: Float32[np.ndarray, "N 3"]) -> tuple[Float32[np.ndarray, "G C"], Int64[np.ndarray, " G"]]:
+        """Tokens and the indices of their centres."""
         if self.mode.unit:
             points = points - points.mean(0, dtype=np.float64).astype(np.float32)
             points = points / max(float(np.linalg.norm(points, axis=1).max()), 1e-12)

@@ -5,11 +5,13 @@ Front ends return tokens, the cache stores them, methods see the composed Featur
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Integer
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
@@ -20,17 +22,18 @@ from mmadlib.features.operators import bilinear, masked, pool3
 class Patches:
     """Tokens on a square grid over the whole picture; pixels are bilinear in them.
 
-    tokens  float32 (g*g, C), row-major
-    valid   bool (g*g,), tokens that may contribute; None: all of them
+    tokens  g*g of them, row-major
+    valid   tokens that may contribute; None: all of them
     """
 
-    tokens: np.ndarray
-    valid: np.ndarray | None = None
+    tokens: Float32[np.ndarray, "T C"]
+    valid: Bool[np.ndarray, " T"] | None = None
 
-    def feature_map(self, points: np.ndarray) -> FeatureMap:
-        """On the pixel grid of `points`, bool (S, S) marking the valid points (not used here)."""
+    def feature_map(self, points: Bool[np.ndarray, "S S"]) -> FeatureMap:
+        """On the pixel grid of `points`, which marks the valid points (not used here)."""
         interp = bilinear(isqrt(len(self.tokens)), len(points))
-        return FeatureMap(self.tokens, interp if self.valid is None else masked(interp, self.valid), len(points))
+        interp = interp if self.valid is None else masked(interp, self.valid)
+        return FeatureMap(torch.from_numpy(self.tokens), interp, points.shape)
 
 
 def nothing() -> Patches:
@@ -42,37 +45,36 @@ def nothing() -> Patches:
 class Groups:
     """Tokens of groups of points; a valid point blends its three nearest groups, then pixels take a 3x3 mean.
 
-    tokens  float32 (T, C)
-    index   (N, 3) integer and weight float32 (N, 3): neighbours of the N valid points in row-major order
+    index, weight  neighbours of the N valid points in row-major order
 
     The mean counts pixels without a point as zeros and so reaches one or two pixels beyond the object, as published
     (CVLAB-Unibo/crossmodal-feature-mapping models/features.py).
     """
 
-    tokens: np.ndarray
-    index: np.ndarray
-    weight: np.ndarray
+    tokens: Float32[np.ndarray, "T C"]
+    index: Integer[np.ndarray, "N 3"]
+    weight: Float[np.ndarray, "N 3"]
 
-    def canvas(self, points: np.ndarray) -> sparse.csr_array:
-        """CSR (P, T), the blend of each of P pixels before the mean; bool `points` marks the N valid ones among them."""
+    def canvas(self, points: Bool[np.ndarray, "H W"]) -> sparse.csr_array:
+        """CSR (H*W, T), the blend of each pixel before the mean; `points` marks the N valid ones among them."""
         start = np.concatenate([[0], 3 * np.cumsum(points.ravel())])
         return sparse.csr_array((self.weight.astype(np.float32).ravel(), self.index.astype(np.int32).ravel(), start),
                                 shape=(points.size, len(self.tokens)))
 
-    def feature_map(self, points: np.ndarray) -> FeatureMap:
-        """On the pixel grid of `points`, bool (S, S) marking the N valid points."""
+    def feature_map(self, points: Bool[np.ndarray, "S S"]) -> FeatureMap:
+        """On the pixel grid of `points`, which marks the N valid points."""
         size = len(points)
         interp = pool3(size) @ self.canvas(points)
         interp.eliminate_zeros()
         interp.sort_indices()
-        return FeatureMap(self.tokens, interp, size)
+        return FeatureMap(torch.from_numpy(self.tokens), interp, points.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Ground truth of one sample on the pixel grid of its features. `mask` bool (S, S); the rest as in Sample."""
+    """Ground truth of one sample. `mask` is on the pixel grid of its features; the rest as in Sample."""
 
-    mask: np.ndarray
+    mask: Bool[np.ndarray, "H W"]
     label: int = 0
     defect: str = "good"
     modality: str = "none"
@@ -83,13 +85,13 @@ class Truth:
 class Tokens:
     """Tokens of both modalities with geometry, truth and the names that go into Features.meta.
 
-    cloud  float32 (S, S, 3), metres; valid bool (S, S), its points; everything else of the cloud is (0, 0, 0)
+    cloud  metres; valid  its points; everything else of the cloud is (0, 0, 0)
     """
 
     rgb: Patches | Groups
     xyz: Patches | Groups
-    cloud: np.ndarray
-    valid: np.ndarray
+    cloud: Float32[np.ndarray, "S S 3"]
+    valid: Bool[np.ndarray, "S S"]
     truth: Truth
     meta: dict = field(default_factory=dict)
 
@@ -102,7 +104,7 @@ def compose(tokens: Tokens) -> Features:
     """
     rgb = tokens.rgb.feature_map(tokens.valid)
     shared = _same_patches(tokens.rgb, tokens.xyz)
-    xyz = replace(rgb, tokens=tokens.xyz.tokens) if shared else tokens.xyz.feature_map(tokens.valid)
+    xyz = rgb.with_tokens(torch.from_numpy(tokens.xyz.tokens)) if shared else tokens.xyz.feature_map(tokens.valid)
     foreground = rgb.support & xyz.support
     if not isinstance(tokens.xyz, Groups):
         foreground &= tokens.valid
@@ -111,5 +113,5 @@ def compose(tokens: Tokens) -> Features:
 
 def _same_patches(a: Patches | Groups, b: Patches | Groups) -> bool:
     """Whether two sides share one interpolation, which then is composed once."""
-    both = isinstance(a, Patches) and isinstance(b, Patches) and len(a.tokens) == len(b.tokens)
-    return both and a.valid is not None and b.valid is not None and np.array_equal(a.valid, b.valid)
+    return (isinstance(a, Patches) and isinstance(b, Patches) and len(a.tokens) == len(b.tokens)
+            and a.valid is not None and b.valid is not None and np.array_equal(a.valid, b.valid))

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -25,14 +26,14 @@ from mmadlib.paths import shown
 class Scores:
     """Result of scoring one sample.
 
-    map    float32 (H, W), smoothed, not normalised: higher is more anomalous
+    map    smoothed, not normalised: higher is more anomalous
     image  image-level score by the method's own rule
-    parts  named intermediate maps (H, W) float32, before aggregation and smoothing
+    parts  named intermediate maps, before aggregation and smoothing
     """
 
-    map: np.ndarray
+    map: Float32[np.ndarray, "H W"]
     image: float
-    parts: dict[str, np.ndarray] = field(default_factory=dict)
+    parts: dict[str, Float32[np.ndarray, "H W"]] = field(default_factory=dict)
 
 
 SIDES = {"rgb": "RGB", "xyz": "3D"}
@@ -48,11 +49,11 @@ class Standardiser:
     """
 
     def __init__(self) -> None:
-        self.mean: dict[str, torch.Tensor] = {}
-        self.std: dict[str, torch.Tensor] = {}
+        self.mean: dict[str, Float32[torch.Tensor, " C"]] = {}
+        self.std: dict[str, Float32[torch.Tensor, " C"]] = {}
 
-    def fit(self, features: Sequence[Features]) -> Standardiser:
-        """Mean and deviation (C,) of each side over the foreground of all samples that have it; 0 and 1 for backbones."""
+    def fit(self, features: Sequence[Features]) -> Self:
+        """Mean and deviation of each side over the foreground of all samples that have it; 0 and 1 for backbones."""
         for side in ("rgb", "xyz"):
             first = next((f for f in features if f.missing != side), features[0])
             width, meta = getattr(first, side).channels, first.meta
@@ -106,13 +107,13 @@ class Method:
     SETTINGS: ClassVar[type]
     VARIANTS: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
 
-    def __init__(self, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
+    def __init__(self, seed: int = 0, device: str | torch.device = "cpu", **settings: Any) -> None:
         self.seed, self.device = check_seed(seed), check_device(device)
         self.settings = typed(self.SETTINGS, settings, f"{self.name} setting")
         self.standardise = Standardiser()
         self.fitted = False
 
-    def fit(self, features: Sequence[Features], progress: bool = True) -> Method:
+    def fit(self, features: Sequence[Features], progress: bool = True) -> Self:
         """Learn from normal samples; returns self. Raises TrainingError or MissingModality where they cannot be used."""
         raise NotImplementedError
 
@@ -169,7 +170,7 @@ class Method:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> Method:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """Read what `save` wrote. Raises WeightsError on a missing, damaged or another method's model."""
         path, device = Path(path), check_device(device)
         if not (path / "settings.json").is_file() or not (path / "model.safetensors").is_file():

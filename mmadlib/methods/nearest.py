@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int64
 
 from mmadlib.checks import check_fields
 from mmadlib.features.field import Features
@@ -41,8 +43,8 @@ class Settings:
 VARIANTS = {bank: {"bank": bank} for bank in BANKS}
 
 
-def cell_pixels(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Centre pixels of the cells on the foreground: flat pixel indices (n,) and the cell mask, bool (rows, columns)."""
+def cell_pixels(features: Features) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, "rows columns"]]:
+    """Centre pixels of the cells on the foreground: flat pixel indices and the cell mask."""
     height, width = features.size
     row, column = (((np.arange(n) + 0.5) * side / n).astype(int)
                    for side, n in ((height, min(height, CELLS)), (width, min(width, CELLS))))
@@ -62,14 +64,14 @@ class Nearest(Method):
     def needs(self) -> tuple[str, ...]:
         return (self.settings.bank,) if self.settings.bank in ("rgb", "xyz") else ("rgb", "xyz")
 
-    def rows(self, features: Features, side: str, pixels: np.ndarray) -> torch.Tensor:
-        """Standardised features (n, C); joint ones are scaled by 1 / sqrt(C) each, so that widths do not weigh."""
+    def rows(self, features: Features, side: str, pixels: Int64[np.ndarray, " n"]) -> Float32[torch.Tensor, "n C"]:
+        """Standardised features; joint ones are scaled by 1 / sqrt(C) each, so that widths do not weigh."""
         if side != "joint":
             return self.standardise(features, side).at(pixels)
         parts = [self.rows(features, one, pixels) for one in ("rgb", "xyz")]
         return torch.cat([part / part.shape[1] ** 0.5 for part in parts], dim=1)
 
-    def fit(self, features: Sequence[Features], progress: bool = True) -> Nearest:
+    def fit(self, features: Sequence[Features], progress: bool = True) -> Self:
         """Fill the bank(s) with training-foreground features. Raises TrainingError without any."""
         s = self.settings
         self.start_fit(features)
@@ -88,7 +90,7 @@ class Nearest(Method):
         self.fitted = True
         return self
 
-    def draw(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
+    def draw(self, pixels: list[Int64[np.ndarray, " _"]]) -> list[Int64[np.ndarray, " _"]]:
         """The pixels whose features are gathered: `size` of all images' at random, or all of them for a coreset."""
         total = sum(map(len, pixels))
         if self.settings.choose == "coreset" or total <= self.settings.size:
@@ -98,8 +100,8 @@ class Nearest(Method):
         parts = np.split(take, np.cumsum([len(p) for p in pixels])[:-1])
         return [p[part] for p, part in zip(pixels, parts, strict=True)]
 
-    def calibrate(self, rows: torch.Tensor, image: np.ndarray) -> torch.Tensor:
-        """Mean and deviation (2,) of normal distances, each image's rows against the bank without that image.
+    def calibrate(self, rows: Float32[torch.Tensor, "n C"], image: Int64[np.ndarray, " n"]) -> Float32[torch.Tensor, " 2"]:
+        """Mean and deviation of normal distances, each image's rows against the bank without that image.
 
         With one image only the row itself can be left out; its neighbours stay, so the distances are too small.
         """

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch.utils.checkpoint import checkpoint
 
 from mmadlib.methods.training import Terms
 
 
-def in_chunks(losses: Callable[..., Terms], *features: torch.Tensor, size: int) -> Terms:
-    """losses(*features) for losses that are means over the rows (n, C): the weighted mean of chunks of `size` rows.
+def in_chunks(losses: Callable[..., Terms], *features: Float[torch.Tensor, "n _"], size: int) -> Terms:
+    """losses(*features) for losses that are means over the rows: the weighted mean of chunks of `size` rows.
 
     Each chunk is computed once more for its gradient, so that activations of one chunk exist at a time; with n <= size
     nothing changes.

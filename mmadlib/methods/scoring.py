@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
@@ -49,8 +50,8 @@ def _pil4(amap: np.ndarray) -> np.ndarray:
     return np.asarray(grey.filter(ImageFilter.GaussianBlur(radius=4)), dtype=np.float32) / 255 * top
 
 
-def smooth(amap: np.ndarray, name: str = "gauss4") -> np.ndarray:
-    """Blur an anomaly map (H, W) by one of the published rules; returns float32 (H, W). Nothing is masked again afterwards.
+def smooth(amap: Float[np.ndarray, "H W"], name: str = "gauss4") -> Float32[np.ndarray, "H W"]:
+    """Blur an anomaly map by one of the published rules. Nothing is masked again afterwards.
 
     name: none | gauss4 (Gaussian, sigma 4 px, zero outside) | gauss4_reflect (the same, mirrored outside) | box_cfm |
     box_cmdr_rec | box_cfr | pil4. Source: the papers' text for sigma 4, the official code for the box chains and the 8-bit
@@ -68,8 +69,8 @@ def smooth(amap: np.ndarray, name: str = "gauss4") -> np.ndarray:
     raise unknown("smoothing", name, SMOOTHINGS)
 
 
-def normalise(amap: np.ndarray, kind: str) -> np.ndarray:
-    """CFM's per-image rescaling of a smoothed map A (H, W): the three metrics see three differently scaled maps.
+def normalise(amap: Float[np.ndarray, "H W"], kind: str) -> Float32[np.ndarray, "H W"]:
+    """CFM's per-image rescaling of a smoothed map A: the three metrics see three differently scaled maps.
 
     aupro    A / mean(A[A != 0])
     p_auroc  A / sqrt(mean of A over all pixels)

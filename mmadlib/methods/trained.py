@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int64
 from torch import nn
 
 from mmadlib.features.field import FeatureMap, Features
@@ -27,9 +28,9 @@ class Trained(Method):
     """
 
     settings: TrainSettings
-    networks: dict[str, nn.Module]
+    networks: Mapping[str, nn.Module]
 
-    def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
+    def build(self, c2: int, c3: int) -> Mapping[str, nn.Module]:
         """Networks for RGB features of width C2 and 3D features of width C3; called with a seeded generator."""
         raise NotImplementedError
 
@@ -37,7 +38,7 @@ class Trained(Method):
         """The weighted losses of one step, by name."""
         raise NotImplementedError
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         """One Adam over all networks."""
         return {"adam": torch.optim.Adam([p for net in self.networks.values() for p in net.parameters()],
                                          lr=self.settings.lr)}
@@ -45,7 +46,7 @@ class Trained(Method):
     def finish(self, features: Sequence[Features], progress: bool, checkpoint: Path | None) -> None:
         """What comes after the networks are trained, e.g. memory banks."""
 
-    def fit(self, features: Sequence[Features], progress: bool = True, checkpoint: str | Path | None = None) -> Trained:
+    def fit(self, features: Sequence[Features], progress: bool = True, checkpoint: str | Path | None = None) -> Self:
         """Train on normal samples.
 
         checkpoint  a folder: the state of the training is written there now and then, and an interrupted fit with the same
@@ -69,11 +70,12 @@ class Trained(Method):
         """`networks` on the device, initialised from the seed alone, in eval mode."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            widths = (len(self.standardise.mean[side]) for side in ("rgb", "xyz"))
-            self.networks = {name: net.to(self.device).eval() for name, net in self.build(*widths).items()}
+            c2, c3 = (len(self.standardise.mean[side]) for side in ("rgb", "xyz"))
+            self.networks = {name: net.to(self.device).eval() for name, net in self.build(c2, c3).items()}
 
-    def train(self, steps: int, terms, networks: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer],
-              features: Sequence[Features], folder: Path | None, progress: bool, label: str = "fit") -> list[dict[str, float]]:
+    def train(self, steps: int, terms: Callable[[Sequence[Features], int], Terms], networks: Mapping[str, nn.Module],
+              optimisers: Mapping[str, torch.optim.Optimizer], features: Sequence[Features], folder: Path | None,
+              progress: bool, label: str = "fit") -> list[dict[str, float]]:
         """`training.train` with this method's seed, device and precision; `folder` is of this training alone."""
         kept = None if folder is None else Checkpoint(folder, self.identity(features, label))
         return train(self.name, steps, lambda step: terms(features, step), networks, optimisers, seed=self.seed,
@@ -94,20 +96,20 @@ class Trained(Method):
         """Steps of so many passes over the usable training images; `steps` when epochs is 0."""
         return epochs * -(-len(self.usable) // self.settings.batch) or steps
 
-    def seen(self, features: Features) -> np.ndarray:
-        """bool (H, W): the pixels that count."""
+    def seen(self, features: Features) -> Bool[np.ndarray, "H W"]:
+        """The pixels that count."""
         return features.foreground if self.settings.masked else np.ones_like(features.foreground)
 
-    def pixels(self, features: Features) -> np.ndarray:
+    def pixels(self, features: Features) -> Int64[np.ndarray, " n"]:
         """Their flat indices: the foreground, or all of them with masked=False."""
         return np.flatnonzero(self.seen(features))
 
     def maps(self, features: Features) -> tuple[FeatureMap, FeatureMap]:
         """The standardised RGB and 3D maps on the device."""
-        return tuple(self.standardise(features, side, self.device) for side in ("rgb", "xyz"))
+        return self.standardise(features, "rgb", self.device), self.standardise(features, "xyz", self.device)
 
-    def image(self, features: Sequence[Features], i: int) -> tuple[FeatureMap, FeatureMap]:
-        """`maps` of training image i, kept on the device until the training ends."""
+    def image(self, features: Sequence[Features], i: int) -> Any:
+        """What a step takes of training image i, its `maps` unless overridden; kept on the device until the training ends."""
         if i not in self._maps:
             self._maps[i] = self.maps(features[i])
         return self._maps[i]
@@ -119,18 +121,20 @@ class Trained(Method):
         order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(n)
         return [self.usable[i] for i in order[turn * batch:(turn + 1) * batch]]
 
-    def pick(self, features: Sequence[Features], step: int) -> list[tuple[int, np.ndarray]]:
+    def pick(self, features: Sequence[Features], step: int) -> list[tuple[int, Int64[np.ndarray, " _"]]]:
         """(image, pixels) of a step: together about `pixels` of them, drawn with replacement; 0 takes all."""
         s, chosen = self.settings, self.images_of(step)
         rng, share = np.random.default_rng([self.seed, PICK, step]), -(-s.pixels // len(chosen))
         return [(i, rng.choice(self.pixels(features[i]), share) if s.pixels else self.pixels(features[i])) for i in chosen]
 
-    def pairs(self, features: Sequence[Features], step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """F2 (n, C2) and F3 (n, C3) of a step, pooled over its images."""
+    def pairs(self, features: Sequence[Features],
+              step: int) -> tuple[Float32[torch.Tensor, "n C2"], Float32[torch.Tensor, "n C3"]]:
+        """F2 and F3 of a step, pooled over its images."""
         found = [[fmap.at(pixels) for fmap in self.image(features, i)] for i, pixels in self.pick(features, step)]
-        return tuple(torch.cat(part) for part in zip(*found, strict=True))
+        F2, F3 = zip(*found, strict=True)
+        return torch.cat(F2), torch.cat(F3)
 
-    def chunks(self, features: Features) -> list[np.ndarray]:
+    def chunks(self, features: Features) -> list[Int64[np.ndarray, " _"]]:
         """The pixels of a sample, at most CHUNK at once."""
         pixels = self.pixels(features)
         return np.split(pixels, range(CHUNK, len(pixels), CHUNK))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -25,7 +26,7 @@ from mmadlib.progress import bar
 
 CHECKPOINTS = 20  # written during one training
 FEW = 50  # training images up to which a published budget for few shots holds
-Terms = Mapping[str, torch.Tensor]
+Terms = Mapping[str, Float[torch.Tensor, ""]]  # losses by name
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,15 @@ class Checkpoint:
         tensors = {f"network.{name}.{k}": v for name, net in networks.items() for k, v in net.state_dict().items()}
         tensors |= {f"optimiser.{name}.{i}.{k}": v for name, optimiser in optimisers.items()
                     for i, kept in optimiser.state_dict()["state"].items() for k, v in kept.items()}
-        notes = {"identity": self.identity, "tensors": f"step_{len(losses):07d}.safetensors", "terms": list(losses[-1]),
+        file = self.folder / f"step_{len(losses):07d}.safetensors"
+        notes = {"identity": self.identity, "tensors": file.name, "terms": list(losses[-1]),
                  "losses": [list(step.values()) for step in losses]}
         try:
-            with atomic(self.folder / notes["tensors"]) as path:
+            with atomic(file) as path:
                 path.write_bytes(to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
             with atomic(self.folder / "training.json") as path:
                 path.write_text(json.dumps(notes) + "\n")
-            for old in set(self.folder.glob("step_*.safetensors")) - {self.folder / notes["tensors"]}:
+            for old in set(self.folder.glob("step_*.safetensors")) - {file}:
                 old.unlink()
         except OSError as err:
             raise OutputError(explain(shown(self.folder), f"cannot be written ({err.strerror or err})",
@@ -136,7 +138,7 @@ def update(name: str, terms: Terms, optimisers: Mapping[str, torch.optim.Optimiz
             raise TrainingError(f"{name}: the {term} loss became {values[term]}; check the features for NaN or lower lr")
     for optimiser in optimisers.values():
         optimiser.zero_grad()
-    sum(terms.values()).backward()
+    sum(terms.values(), start=torch.zeros(())).backward()
     for optimiser in optimisers.values():
         optimiser.step()
     return values
@@ -148,7 +150,7 @@ def train(name: str, steps: int, terms: Callable[[int], Terms], networks: Mappin
           label: str = "fit") -> list[dict[str, float]]:
     """Run `steps` updates and return their losses {term: value}; the networks end in eval mode.
 
-    terms(step)  the losses of a step, already weighted, each a scalar with a gradient. torch's generator is seeded from
+    terms(step)  the losses of a step, already weighted, each with a gradient. torch's generator is seeded from
                  (seed, step) before the call, for dropout
     Raises TrainingError when a loss is not finite, WeightsError and OutputError for a checkpoint that cannot be used.
     """

@@ -6,13 +6,14 @@ its integral over the false-positive rate (FPR) from 0 to a limit L, divided by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Num, Shaped
 from scipy.integrate import trapezoid
 from scipy.ndimage import label
 
@@ -22,8 +23,8 @@ from mmadlib.errors import MetricUndefined, SettingsError
 EIGHT = np.ones((3, 3), dtype=int)  # pixels that touch by a corner are one region
 
 
-def as_arrays(images: Sequence, name: str) -> list[np.ndarray]:
-    """A list of 2D arrays from a list or (n, H, W) array or tensor; the images may differ in size."""
+def as_arrays(images: Collection, name: str) -> list[Shaped[np.ndarray, "_ _"]]:
+    """The images of a list or of an (n, H, W) array or tensor; they may differ in size."""
     arrays = [i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in images]
     for i, array in enumerate(arrays):
         if array.ndim != 2:
@@ -44,17 +45,17 @@ def same_shapes(maps: list[np.ndarray], others: list[np.ndarray], name: str) -> 
 class Pixels:
     """The pixels of a test set, ready for every metric at every limit after one sort.
 
-    normal   (n,) scores of all defect-free pixels, ascending
-    defect   (m,) scores of all defect pixels, in the same unit
-    weight   (m,) float64: 1 / (regions * size of the pixel's region), so that PRO is a plain sum; sums to 1
+    normal   scores of all defect-free pixels, ascending
+    defect   scores of all defect pixels, in the same unit
+    weight   1 / (regions * size of the pixel's region), so that PRO is a plain sum; sums to 1
     """
 
-    normal: np.ndarray
-    defect: np.ndarray
-    weight: np.ndarray
+    normal: Num[np.ndarray, " n"]
+    defect: Num[np.ndarray, " m"]
+    weight: Float64[np.ndarray, " m"]
 
     @classmethod
-    def collect(cls, maps: Sequence, masks: Sequence, foreground: Sequence | None = None) -> Pixels:
+    def collect(cls, maps: Collection, masks: Collection, foreground: Collection | None = None) -> Pixels:
         """From maps and masks (H, W each); only normal pixels inside `foreground` count as possible false positives.
 
         Raises MetricUndefined when a map holds NaN, no mask holds a defect or no defect-free pixel is left.
@@ -77,12 +78,13 @@ class Pixels:
         return cls(np.sort(normal), defect, _region_weights(masks))
 
     @cached_property
-    def false_positives(self) -> tuple[np.ndarray, np.ndarray]:
-        """g, h (m,): shares of normal pixels with score > v and >= v, for the score v of every defect pixel."""
+    def false_positives(self) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+        """g, h: shares of normal pixels with score > v and >= v, for the score v of every defect pixel."""
         order = np.argsort(self.defect)  # searching in order stays in the processor's cache
+        defect, n = self.defect[order], len(self.normal)
         g, h = np.empty((2, len(order)))
-        for share, side in ((g, "right"), (h, "left")):
-            share[order] = 1 - np.searchsorted(self.normal, self.defect[order], side) / len(self.normal)
+        g[order] = 1 - np.searchsorted(self.normal, defect, "right") / n
+        h[order] = 1 - np.searchsorted(self.normal, defect, "left") / n
         return g, h
 
     def auroc(self) -> float:
@@ -101,8 +103,8 @@ class Pixels:
         slope = np.divide(rising**2, 2 * (h - g), out=np.zeros_like(g), where=h > g)
         return float(self.weight @ (slope + np.maximum(limit - h, 0)) / limit)
 
-    def curve(self, thresholds: int) -> tuple[np.ndarray, np.ndarray]:
-        """FPR and PRO (thresholds + 1,), ascending, at thresholds of equal rank distance, as published.
+    def curve(self, thresholds: int) -> tuple[Float64[np.ndarray, " {thresholds}+1"], Float64[np.ndarray, " {thresholds}+1"]]:
+        """FPR and PRO, ascending, at thresholds of equal rank distance, as published.
 
         FPR is read off the rank, not recounted, so ties shift it. Source: eliahuhorwitz/3D-ADS utils/au_pro_util.py.
         """
@@ -121,7 +123,7 @@ class Pixels:
         return float(trapezoid(y, x) / limit)
 
 
-def _region_weights(masks: list[np.ndarray]) -> np.ndarray:
+def _region_weights(masks: list[Bool[np.ndarray, "_ _"]]) -> Float64[np.ndarray, " m"]:
     """1 / (regions * region size) of every defect pixel, image after image; regions never reach across images."""
     shares, regions = [], 0
     for mask in masks:
@@ -132,7 +134,7 @@ def _region_weights(masks: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(shares) / regions
 
 
-def pixel_auroc(maps: Sequence, masks: Sequence) -> float:
+def pixel_auroc(maps: Collection, masks: Collection) -> float:
     """AUROC over all pixels of all images, background included (as published; a lenient number).
 
     maps: (n, H, W) array or tensor, or a list of (H, W) of any sizes, higher is more anomalous; masks alike, > 0 is defect.
@@ -141,8 +143,8 @@ def pixel_auroc(maps: Sequence, masks: Sequence) -> float:
     return Pixels.collect(maps, masks).auroc()
 
 
-def aupro(maps: Sequence, masks: Sequence, limit: float = 0.3, thresholds: int | None = None,
-          foreground: Sequence | None = None) -> float:
+def aupro(maps: Collection, masks: Collection, limit: float = 0.3, thresholds: int | None = None,
+          foreground: Collection | None = None) -> float:
     """Area under the per-region overlap curve up to FPR `limit`, divided by it.
 
     maps, masks: as `pixel_auroc`. thresholds: None is exact; 99 or 100 thresholds of equal rank distance as published.

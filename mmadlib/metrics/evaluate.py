@@ -7,7 +7,9 @@ background reads above chance). Notebook 02 derives all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
+
+from numpy.typing import ArrayLike
 
 from mmadlib.errors import MetricUndefined
 from mmadlib.metrics.aupro import Pixels, aupro, pixel_auroc
@@ -17,8 +19,8 @@ LIMITS = {"30": 0.3, "10": 0.1, "05": 0.05, "01": 0.01}  # name in the tables ->
 PUBLISHED_THRESHOLDS = 99
 
 
-def evaluate_maps(maps: Sequence, masks: Sequence, image_scores: Sequence[float], labels: Sequence[int],
-                  foreground: Sequence | None = None, pixel_maps: Sequence | None = None,
+def evaluate_maps(maps: Collection, masks: Collection, image_scores: ArrayLike, labels: ArrayLike,
+                  foreground: Collection | None = None, pixel_maps: Collection | None = None,
                   reasons: dict[str, str] | None = None) -> dict[str, float]:
     """All metrics of one test set by name: i_auroc, p_auroc, aupro_30 ... aupro_01, the same with _exact, aupro_30_fg.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmadlib.checks import check_seed
 from mmadlib.metrics.auroc import image_auroc
 
 
-def auroc_gap(ours: Sequence[float], theirs: Sequence[float], labels: Sequence[int], n: int = 1000, seed: int = 0,
+def auroc_gap(ours: ArrayLike, theirs: ArrayLike, labels: ArrayLike, n: int = 1000, seed: int = 0,
               level: float = 0.95) -> tuple[float, float, float]:
     """Difference of two image AUROCs and its percentile interval: (ours - theirs, low, high).
 

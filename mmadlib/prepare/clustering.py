@@ -8,6 +8,7 @@ core points, and joined, at once. Only points in thin or torn places are compare
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -15,8 +16,8 @@ from scipy.spatial import cKDTree
 REACH = 4  # cells further apart than this along any axis cannot hold two points within eps: 4 / sqrt(12) > 1
 
 
-def dbscan(points: np.ndarray, eps: float, min_points: int) -> np.ndarray:
-    """Labels int64 (N,) of points (N, 3): 0, 1, ... for clusters, -1 for noise.
+def dbscan(points: Float[np.ndarray, "N 3"], eps: float, min_points: int) -> Int64[np.ndarray, " N"]:
+    """Labels of points: 0, 1, ... for clusters, -1 for noise.
 
     A core point has at least `min_points` points, itself included, within `eps`; core points within `eps` of each other share
     a cluster. Any other point joins the cluster of its nearest core point within `eps`, whereas the original lets whichever
@@ -37,31 +38,32 @@ def dbscan(points: np.ndarray, eps: float, min_points: int) -> np.ndarray:
     return _spread(points, core, _join(points[core], eps), eps)
 
 
-def largest_cluster(points: np.ndarray, eps: float, min_points: int) -> np.ndarray:
-    """bool (N,): points (N, 3) of the DBSCAN cluster with most points; all True when there is no cluster."""
+def largest_cluster(points: Float[np.ndarray, "N 3"], eps: float, min_points: int) -> Bool[np.ndarray, " N"]:
+    """The points of the DBSCAN cluster with most points; all of them when there is no cluster."""
     labels = dbscan(points, eps, min_points)
     clusters = labels[labels >= 0]
     return labels == np.bincount(clusters).argmax() if clusters.size else np.ones(len(labels), bool)
 
 
-def _cells(points: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Occupied cells (M, 3), the cell of each point (N,) and the number of points per cell (M,)."""
+def _cells(points: Float[np.ndarray, "N 3"],
+           side: float) -> tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, " N"], Int[np.ndarray, " M"]]:
+    """Occupied cells, the cell of each point and the number of points per cell."""
     cells, cell_of, counts = np.unique(np.floor(points / side), axis=0, return_inverse=True, return_counts=True)
     return cells, cell_of.reshape(-1), counts
 
 
-def _pairs(cells: np.ndarray, reach: int) -> np.ndarray:
-    """Pairs (2, K) of cells at most `reach` apart along every axis, each pair once."""
+def _pairs(cells: Float[np.ndarray, "M 3"], reach: int) -> Int[np.ndarray, "2 K"]:
+    """Pairs of cells at most `reach` apart along every axis, each pair once."""
     return cKDTree(cells).query_pairs(reach + 0.5, p=np.inf, output_type="ndarray").T
 
 
-def _components(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Component (count,) of each node of an undirected graph with edges (2, K)."""
+def _components(count: int, pairs: Int[np.ndarray, "2 K"]) -> Int[np.ndarray, " {count}"]:
+    """Component of each node of an undirected graph with these edges."""
     return connected_components(coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(count, count)), directed=False)[1]
 
 
-def _join(core: np.ndarray, eps: float) -> np.ndarray:
-    """Cluster (N,) of each core point (N, 3): the connected components of "within eps"."""
+def _join(core: Float[np.ndarray, "N 3"], eps: float) -> Int[np.ndarray, " N"]:
+    """Cluster of each core point: the connected components of "within eps"."""
     cells, cell_of, _ = _cells(core, eps / np.sqrt(12))
     part = _components(len(cells), _pairs(cells, 1))
     near = _pairs(cells, REACH)
@@ -74,12 +76,13 @@ def _join(core: np.ndarray, eps: float) -> np.ndarray:
     return _components(part.max() + 1, part[cell_of[links]])[part[cell_of]]
 
 
-def _spread(points: np.ndarray, core: np.ndarray, cluster: np.ndarray, eps: float) -> np.ndarray:
+def _spread(points: Float[np.ndarray, "N 3"], core: Bool[np.ndarray, " N"], cluster: Int[np.ndarray, " n"],
+            eps: float) -> Int64[np.ndarray, " N"]:
     """Labels of all points from those of the core points: the nearest core point within eps decides."""
     labels = np.full(len(points), -1, np.int64)
     labels[core] = cluster
     rest = np.flatnonzero(~core)
     distance, nearest = cKDTree(points[core]).query(points[rest], distance_upper_bound=np.nextafter(eps, np.inf))
     reached = np.isfinite(distance)
-    labels[rest[reached]] = cluster[nearest[reached]]
+    labels[rest[reached]] = cluster[nearest[reached]]  # type: ignore[index]  # scipy's stubs do not tell many points from one
     return labels

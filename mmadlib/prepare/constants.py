@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from mmadlib.data import layout
 from mmadlib.errors import SettingsError, unknown
@@ -25,7 +26,7 @@ class Constants:
 PUBLISHED = Constants()
 
 
-def constants_from(given: dict[str, float]) -> Constants:
+def constants_from(given: dict[str, Any]) -> Constants:
     """Published constants with some replaced; SettingsError on an unknown name or a value that is not positive."""
     known = {f.name: f.default for f in fields(Constants)}
     for name, value in given.items():

@@ -8,10 +8,12 @@ CVLAB-Unibo/crossmodal-feature-mapping (models/dataset.py, utils/general_utils.p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
 from mmadlib.errors import SettingsError, unknown
@@ -28,16 +30,15 @@ PADS = ("edge", "zero", "none")
 class Grid:
     """One sample on the square grid that features are computed on.
 
-    rgb    uint8 (S, S, 3)
-    xyz    float32 (S, S, 3), metres; invalid points and padding are (0, 0, 0)
-    valid  bool (S, S), points that the sample calls valid: all three coordinates non-zero
-    mask   bool (S, S), ground truth
+    xyz    metres; invalid points and padding are (0, 0, 0)
+    valid  points that the sample calls valid: all three coordinates non-zero
+    mask   ground truth
     """
 
-    rgb: np.ndarray
-    xyz: np.ndarray
-    valid: np.ndarray
-    mask: np.ndarray
+    rgb: UInt8[np.ndarray, "S S 3"]
+    xyz: Float32[np.ndarray, "S S 3"]
+    valid: Bool[np.ndarray, "S S"]
+    mask: Bool[np.ndarray, "S S"]
 
     @property
     def size(self) -> int:
@@ -56,8 +57,8 @@ def square_margins(height: int, width: int, side: int | None = None) -> tuple[tu
     return ((margins[0], side - height - margins[0]), (margins[1], side - width - margins[1]))
 
 
-def nearest_rows(length: int, size: int) -> np.ndarray:
-    """Source index floor(i * length / size) of every target row, int64 (size,).
+def nearest_rows(length: int, size: int) -> Int64[np.ndarray, " {size}"]:
+    """Source index floor(i * length / size) of every target row.
 
     torch does the arithmetic: the official loaders use it, and its float32 products decide ties such as 28 * 600 / 224.
     """
@@ -79,7 +80,7 @@ def to_grid(sample: Sample, size: int = 224, pad: str = "edge") -> Grid:
     rgb, xyz, valid, mask = sample.rgb, sample.xyz, sample.valid, sample.mask
     if pad != "none" and rgb.shape[0] != rgb.shape[1]:
         margins = square_margins(*sample.size)
-        mode = "edge" if pad == "edge" else "constant"
+        mode: Literal["edge", "constant"] = "edge" if pad == "edge" else "constant"
         rgb, mask = np.pad(rgb, (*margins, (0, 0)), mode=mode), np.pad(mask, margins, mode=mode)
         xyz, valid = np.pad(xyz, (*margins, (0, 0))), np.pad(valid, margins)
     points = np.ix_(nearest_rows(rgb.shape[0], size), nearest_rows(rgb.shape[1], size))
@@ -88,7 +89,7 @@ def to_grid(sample: Sample, size: int = 224, pad: str = "edge") -> Grid:
     return Grid(np.array(picture), xyz[points], valid[points], np.array(truth, dtype=bool))
 
 
-def rgb_tensor(rgb: np.ndarray) -> torch.Tensor:
-    """uint8 (S, S, 3) -> float32 tensor (3, S, S), scaled to [0, 1] and normalised by ImageNet mean and deviation."""
+def rgb_tensor(rgb: UInt8[np.ndarray, "S S 3"]) -> Float32[torch.Tensor, "3 S S"]:
+    """The picture scaled to [0, 1] and normalised by ImageNet mean and deviation."""
     unit = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
     return (unit - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]

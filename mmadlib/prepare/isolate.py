@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64
 
 from mmadlib.checks import check_seed
 from mmadlib.data import layout
@@ -25,15 +26,15 @@ ON_A_TABLE = ("rendered", "mvtec3d")  # datasets of which a table has to go, unl
 
 @dataclass(frozen=True, eq=False)
 class Isolation:
-    """plane float64 (4,): unit normal towards the camera and offset, n.p + d = 0; keep bool (H, W): the object."""
+    """plane: unit normal towards the camera and offset, n.p + d = 0; keep: the object."""
 
-    plane: np.ndarray
-    keep: np.ndarray
+    plane: Float64[np.ndarray, " 4"]
+    keep: Bool[np.ndarray, "H W"]
 
 
-def object_mask(xyz: np.ndarray, valid: np.ndarray, plane: np.ndarray,
-                constants: Constants = PUBLISHED) -> np.ndarray:
-    """bool (H, W): valid points off the plane, largest cluster only; all of them where no cluster exists."""
+def object_mask(xyz: Float[np.ndarray, "H W 3"], valid: Bool[np.ndarray, "H W"], plane: Float64[np.ndarray, " 4"],
+                constants: Constants = PUBLISHED) -> Bool[np.ndarray, "H W"]:
+    """Valid points off the plane, largest cluster only; all of them where no cluster exists."""
     distance = np.abs(xyz.astype(np.float64) @ plane[:3] + plane[3])
     keep = valid & (distance >= constants.plane_distance)
     keep[keep] = largest_cluster(xyz[keep], constants.cluster_eps, constants.cluster_points)

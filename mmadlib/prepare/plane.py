@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64
 
 from mmadlib.errors import PreprocessError
 from mmadlib.prepare.constants import PUBLISHED, Constants
@@ -10,14 +11,14 @@ from mmadlib.prepare.constants import PUBLISHED, Constants
 RANKED = 4000  # rim points that rank the plane hypotheses; the final fit uses all of them
 
 
-def rim_points(xyz: np.ndarray, valid: np.ndarray, rim: int = 10) -> np.ndarray:
-    """Valid points (n, 3) float64 of the first and last `rim` rows, then columns; corners enter twice, as published."""
+def rim_points(xyz: Float[np.ndarray, "H W 3"], valid: Bool[np.ndarray, "H W"], rim: int = 10) -> Float64[np.ndarray, "n 3"]:
+    """Valid points of the first and last `rim` rows, then columns; corners enter twice, as published."""
     strips = (np.s_[:rim], np.s_[-rim:], np.s_[:, :rim], np.s_[:, -rim:])
     return np.concatenate([xyz[s][valid[s]] for s in strips]).astype(np.float64)
 
 
-def _planes(sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares planes (K, 4) of K point sets (K, n, 3), normals towards the origin, and singular values (K, 3)^2."""
+def _planes(sets: Float64[np.ndarray, "K n 3"]) -> tuple[Float64[np.ndarray, "K 4"], Float64[np.ndarray, "K 3"]]:
+    """Least-squares planes of K point sets, normals towards the origin, and singular values squared, ascending."""
     centre = sets.mean(1)
     spread = sets - centre[:, None]
     values, axes = np.linalg.eigh(np.einsum("kni,knj->kij", spread, spread))
@@ -26,8 +27,9 @@ def _planes(sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(offset < 0, -1.0, 1.0)[:, None] * np.c_[normal, offset], values
 
 
-def fit_plane(points: np.ndarray, seed: int = 0, constants: Constants = PUBLISHED) -> np.ndarray:
-    """Plane (4,) float64 through most of points (n, 3): seeded RANSAC, then one least-squares fit to all its inliers.
+def fit_plane(points: Float64[np.ndarray, "n 3"], seed: int = 0,
+              constants: Constants = PUBLISHED) -> Float64[np.ndarray, " 4"]:
+    """Plane through most of the points: seeded RANSAC, then one least-squares fit to all its inliers.
 
     Own code because Open3D's segment_plane races its threads: two calls with one seed give two planes. Points of a
     hypothesis are drawn with replacement. Raises PreprocessError when the points lie on a line.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ BLUE, RED, TEAL, CREAM, COAL, WHITE = ((0.13, 0.27, 0.56), (0.62, 0.13, 0.11), (
 ALUMINIUM = ((0.74, 0.75, 0.77), (0.69, 0.70, 0.71), (0.77, 0.75, 0.71))  # batches of one metal
 SCREW = Kind(-3.0, COAL, flank=1.0, gloss=0.6)
 CAP, SEAL = Kind(2.6, BLUE), Kind(-2.6, RED)
+
+T = TypeVar("T")
 
 
 def _scatter(rng: np.random.Generator, count: int, radii: np.ndarray, inside: Callable[[float, float, float], bool],
@@ -36,8 +39,8 @@ def _disc(radius: float) -> Callable[[float, float, float], bool]:
     return lambda x, y, r: np.hypot(x, y) < radius - r - 5
 
 
-def _pick(rng: np.random.Generator, options):
-    return options[rng.integers(len(options))]
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
 
 
 def keyed(rng: np.random.Generator) -> Part:

@@ -88,7 +88,7 @@ def draw_defect(rng: np.random.Generator, kind: str, part: Part, strength: float
     size = rng.uniform(4.5, 7.0)
     margin = 1.4 * size
     spots = rng.uniform(-part.radius, part.radius, (400, 2))
-    spots = spots[part.depth_inside(*spots.T) > margin + 3]
+    x, y = map(float, spots[part.depth_inside(*spots.T) > margin + 3][0])
     form = ("gouge", "bruise", "rough")[rng.integers(3)]
-    return Defect(kind, *map(float, spots[0]), rng.uniform(0, np.pi), form, size, field(rng, 256, 5), field(rng, 256, 3.0),
+    return Defect(kind, x, y, rng.uniform(0, np.pi), form, size, field(rng, 256, 5), field(rng, 256, 3.0),
                   rng.random(), strength)

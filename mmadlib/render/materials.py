@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from mmadlib.render.noise import field, grain, lookup, step
 from mmadlib.render.parts import Part
@@ -14,12 +15,12 @@ TEXELS, CELL = 256, 0.4  # cells of a texture, mm per cell
 
 @dataclass
 class Surface:
-    """Per-point optics: linear albedo (n, 3), metal and roughness (n,), bump slope (n, 2) in the part frame."""
+    """Per-point optics: linear albedo, metal and roughness, bump slope in the part frame."""
 
-    albedo: np.ndarray
-    metal: np.ndarray
-    rough: np.ndarray
-    bump: np.ndarray
+    albedo: Float[np.ndarray, "n 3"]
+    metal: Float[np.ndarray, " n"]
+    rough: Float[np.ndarray, " n"]
+    bump: Float[np.ndarray, "n 2"]
 
 
 def linear(srgb: np.ndarray | tuple) -> np.ndarray:
@@ -34,16 +35,16 @@ def encoded(light: np.ndarray) -> np.ndarray:
     return np.where(c <= 0.0031308, c * 12.92, 1.055 * c ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
-def lab(light: np.ndarray) -> np.ndarray:
-    """CIE L*a*b* (D65) of linear sRGB (..., 3)."""
+def lab(light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """CIE L*a*b* (D65) of linear sRGB."""
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     t = light @ (to_xyz / to_xyz.sum(1, keepdims=True)).T
     f = np.where(t > 0.008856, np.cbrt(np.maximum(t, 1e-9)), 7.787 * t + 16 / 116)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
-def _slope(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Slope (n, 2) of a texture taken as a height in mm."""
+def _slope(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "n 2"]:
+    """Slope of a texture taken as a height in mm."""
     gy, gx = np.gradient(image, CELL)
     return np.stack([lookup(gx, x, y, CELL), lookup(gy, x, y, CELL)], -1)
 
@@ -111,8 +112,8 @@ def textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
             "slow": grain(rng, TEXELS, (8, 25)), "peel": field(rng, TEXELS, 2.2)}
 
 
-def surface(part: Part, x: np.ndarray, y: np.ndarray) -> Surface:
-    """The part at points (n,) of its own frame, features painted over the base."""
+def surface(part: Part, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Surface:
+    """The part at points of its own frame, features painted over the base."""
     s = MATERIALS[part.material](part, x, y)
     fine, slow = lookup(part.textures["fine"], x, y, CELL), lookup(part.textures["slow"], x, y, CELL)
     mottle = (1 + 0.04 * fine + 0.05 * slow)[:, None]

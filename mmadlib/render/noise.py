@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Float32
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import map_coordinates
 
 
-def field(rng: np.random.Generator, size: int, sx: float, sy: float | None = None) -> np.ndarray:
-    """Periodic Gaussian noise (size, size) float32, zero mean, unit deviation, correlated over sx, sy cells."""
+def field(rng: np.random.Generator, size: int, sx: float, sy: float | None = None) -> Float32[np.ndarray, "{size} {size}"]:
+    """Periodic Gaussian noise, zero mean, unit deviation, correlated over sx, sy cells."""
     sy = sx if sy is None else sy
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     damp = np.exp(-2 * (np.pi * sy * fy) ** 2) * np.exp(-2 * (np.pi * sx * fx) ** 2)
@@ -17,19 +18,20 @@ def field(rng: np.random.Generator, size: int, sx: float, sy: float | None = Non
     return out / out.std()
 
 
-def unit(v: np.ndarray) -> np.ndarray:
-    """Vectors (..., 3) at length 1."""
+def unit(v: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """The vectors at length 1."""
     return v / np.sqrt(np.einsum("...i,...i", v, v))[..., None]
 
 
-def grain(rng: np.random.Generator, size: int, scales: tuple[float, ...]) -> np.ndarray:
+def grain(rng: np.random.Generator, size: int, scales: tuple[float, ...]) -> Float32[np.ndarray, "{size} {size}"]:
     """Noise of several octaves in equal parts, unit deviation."""
-    out = sum(field(rng, size, s) for s in scales)
+    out = sum((field(rng, size, s) for s in scales), np.zeros((size, size), np.float32))
     return out / out.std()
 
 
-def lookup(image: np.ndarray, x: np.ndarray, y: np.ndarray, cell: float, wrap: bool = True) -> np.ndarray:
-    """Bilinear value of `image` (N, N) at points (x, y) in mm; cell mm per pixel, the origin at its centre.
+def lookup(image: Float[np.ndarray, "N N"], x: Float[np.ndarray, "*at"], y: Float[np.ndarray, "*at"], cell: float,
+           wrap: bool = True) -> Float32[np.ndarray, "*at"]:
+    """Bilinear value of `image` at points (x, y) in mm; cell mm per pixel, the origin at its centre.
 
     wrap: repeat the image; otherwise its border value goes on outside.
     """

@@ -42,6 +42,7 @@ class Feature:
 
     def swapped(self) -> Feature:
         """The same place with the other legal kind."""
+        assert self.other is not None, "this place has no other kind"
         return replace(self, kind=self.other, other=self.kind)
 
 

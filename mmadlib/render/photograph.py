@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from mmadlib.render.catalogue import CATALOGUE
 from mmadlib.render.defects import Defect, draw_defect
@@ -22,11 +23,11 @@ SEEN_COLOUR = 3  # of 255, in any channel of the noise-free picture
 
 @dataclass(frozen=True)
 class Shot:
-    """rgb uint8 (H, W, 3); xyz float32 (H, W, 3) metres, missing (0, 0, 0); mask bool (H, W)."""
+    """A picture with its cloud, metres, missing points (0, 0, 0), and its ground truth."""
 
-    rgb: np.ndarray
-    xyz: np.ndarray
-    mask: np.ndarray
+    rgb: UInt8[np.ndarray, "H W 3"]
+    xyz: Float32[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
 
 
 def take(key: tuple[int | str, ...], category: str, defect: str = "good", strength: float = 1.0) -> Shot:
@@ -70,7 +71,8 @@ def _other_part(part: Part, rng: np.random.Generator) -> Part:
 
 def draw_pose(rng: np.random.Generator) -> Pose:
     """Any rotation, a few millimetres off centre, the camera tilted by 13 to 17 degrees."""
-    return Pose(rng.uniform(0, 2 * np.pi), *rng.uniform(-3, 3, 2), np.deg2rad(rng.uniform(13, 17)))
+    turn, (x, y) = rng.uniform(0, 2 * np.pi), rng.uniform(-3, 3, 2)
+    return Pose(turn, x, y, np.deg2rad(rng.uniform(13, 17)))
 
 
 class View:
@@ -88,8 +90,8 @@ class View:
         return [lookup(m, x, y, 2 * HALF / (GROUND - 1), wrap=False) for m in openness(self.scene, lights)]
 
     def radiance(self, lights: Lights, opened: list[np.ndarray], rng: np.random.Generator,
-                 flaw: Defect | None) -> tuple[np.ndarray, np.ndarray]:
-        """Light (H, W, 3) that reaches the camera, with the flaw's colour and without; its relief is in the geometry."""
+                 flaw: Defect | None) -> tuple[Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W 3"]]:
+        """Light that reaches the camera, with the flaw's colour and without; its relief is in the geometry."""
         pose, on = self.scene.pose, self.on_part.ravel()
         points = self.points.reshape(-1, 3).astype(np.float32)
         px, py = pose.to_part(points[on, 0], points[on, 1])
@@ -107,9 +109,9 @@ class View:
             marked[on] = shade(top, normal, away[on], lights, *(part[on] for part in opened))
         return marked.reshape(SIZE, SIZE, 3), clean.reshape(SIZE, SIZE, 3)
 
-    def _normals(self, px: np.ndarray, py: np.ndarray, top: Surface) -> np.ndarray:
-        """Unit normals (n, 3), table frame: the smooth slope of the height field plus the texture's."""
-        gy, gx = (lookup(g.astype(np.float32), px, py, MESH, wrap=False) for g in self.scene.slope)
+    def _normals(self, px: Float[np.ndarray, " n"], py: Float[np.ndarray, " n"], top: Surface) -> Float[np.ndarray, "n 3"]:
+        """Unit normals, table frame: the smooth slope of the height field plus the texture's."""
+        gy, gx = (lookup(np.asarray(g, np.float32), px, py, MESH, wrap=False) for g in self.scene.slope)
         gx, gy = gx + top.bump[:, 0], gy + top.bump[:, 1]
         c, s = np.float32(np.cos(self.scene.pose.turn)), np.float32(np.sin(self.scene.pose.turn))
         smooth = unit(np.stack([s * gy - c * gx, -s * gx - c * gy, np.ones_like(gx)], -1))

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import open3d as o3d
+from jaxtyping import Bool, Float, Float32, Int
 
 from mmadlib.render.noise import unit
 
@@ -40,23 +41,23 @@ class Pose:
         return x * c - y * s + self.x, x * s + y * c + self.y
 
     @property
-    def camera(self) -> np.ndarray:
-        """float32 (3, 4): columns right, down, forward and the eye, table frame, mm."""
+    def camera(self) -> Float32[np.ndarray, "3 4"]:
+        """Columns right, down, forward and the eye, table frame, mm."""
         c, s = np.cos(self.tilt), np.sin(self.tilt)
         return np.array([[1, 0, 0, 0], [0, -c, s, -DISTANCE * s], [0, -s, -c, DISTANCE * c]], np.float32)
 
 
 @lru_cache
-def directions() -> np.ndarray:
-    """Camera-frame ray directions (SIZE, SIZE, 3) with z = 1, so that a ray parameter is a depth."""
+def directions() -> Float32[np.ndarray, "H W 3"]:
+    """Camera-frame ray directions with z = 1, so that a ray parameter is a depth."""
     focal = FOCUS / PIXEL
     v, u = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     return np.stack([(u - CENTRE[0]) / focal, (v - CENTRE[1]) / focal, np.ones_like(u)], -1)
 
 
 @lru_cache(maxsize=4)
-def _quads(n: int) -> np.ndarray:
-    """Two triangles per cell of an n x n vertex grid, (cells, 2, 3)."""
+def _quads(n: int) -> Int[np.ndarray, "cells 2 3"]:
+    """Two triangles per cell of an n x n vertex grid."""
     i = np.arange(n * n).reshape(n, n)
     a, b, c, d = i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]
     return np.stack([np.stack([a, b, d], -1), np.stack([a, d, c], -1)], 2).reshape(-1, 2, 3)
@@ -78,11 +79,12 @@ class Scene:
         far = 1000.0
         table = np.array([[-far, -far, 0], [far, -far, 0], [far, far, 0], [-far, far, 0]])
         self.rays = o3d.t.geometry.RaycastingScene(nthreads=THREADS)
-        self.rays.add_triangles(_tensor(points), o3d.core.Tensor(quads.astype(np.uint32)))
-        self.table = self.rays.add_triangles(_tensor(table), o3d.core.Tensor(np.array([[0, 1, 2], [0, 2, 3]], np.uint32)))
+        self.rays.add_triangles(_tensor(points), _tensor(quads, np.uint32))
+        self.table = self.rays.add_triangles(_tensor(table), _tensor(np.array([[0, 1, 2], [0, 2, 3]]), np.uint32))
 
-    def cast(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """From the camera: depth (H, W) mm, points (H, W, 3) on the table frame, normals (H, W, 3), part bool (H, W)."""
+    def cast(self) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W 3"],
+                            Bool[np.ndarray, "H W"]]:
+        """From the camera: depth, mm, points on the table frame, normals, and which pixels show the part."""
         camera = self.pose.camera
         ways = directions() @ camera[:, :3].T
         origin = np.broadcast_to(camera[:, 3], ways.shape)
@@ -93,15 +95,16 @@ class Scene:
         points = origin + depth[..., None] * ways
         return depth, points, normals, (hit["geometry_ids"].numpy() != self.table) & (points[..., 2] > SKIRT)
 
-    def blocked(self, points: np.ndarray, towards: np.ndarray, far: float = np.inf) -> np.ndarray:
-        """bool (...): whether the ray from each point along `towards` (broadcast) meets anything before `far`."""
+    def blocked(self, points: Float[np.ndarray, "*#n 3"], towards: Float[np.ndarray, "*#n 3"],
+                far: float = np.inf) -> Bool[np.ndarray, "*n"]:
+        """Whether the ray from each point along `towards` meets anything before `far`."""
         rays = np.empty((*np.broadcast_shapes(points.shape, towards.shape)[:-1], 6), np.float32)
-        np.add(points, 0.15 * unit(towards) + np.float32([0, 0, 0.05]), out=rays[..., :3])  # off the surface
+        np.add(points, 0.15 * unit(towards) + np.array([0, 0, 0.05], np.float32), out=rays[..., :3])  # off the surface
         rays[..., 3:] = towards
-        return self.rays.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=far, nthreads=THREADS).numpy()
+        return self.rays.test_occlusions(_tensor(rays), tnear=0.0, tfar=far, nthreads=THREADS).numpy()
 
-    def ground(self, half: float, n: int) -> np.ndarray:
-        """Surface points (n, n, 3) seen straight from above on a square grid of half width `half` mm."""
+    def ground(self, half: float, n: int) -> Float32[np.ndarray, "{n} {n} 3"]:
+        """Surface points seen straight from above on a square grid of half width `half` mm."""
         side = np.linspace(-half, half, n, dtype=np.float32)
         x, y = np.meshgrid(side, side)
         down = np.stack([x, y, np.full_like(x, 100.0), 0 * x, 0 * x, 0 * x - 1], -1)
@@ -109,5 +112,5 @@ class Scene:
         return np.stack([x, y, z], -1)
 
 
-def _tensor(array: np.ndarray) -> o3d.core.Tensor:
-    return o3d.core.Tensor(np.ascontiguousarray(array, dtype=np.float32))
+def _tensor(array: np.ndarray, dtype: type[np.generic] = np.float32) -> o3d.core.Tensor:
+    return o3d.core.Tensor(np.ascontiguousarray(array, dtype))  # type: ignore[call-overload]  # open3d's stubs lack the defaults

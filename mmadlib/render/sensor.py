@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
 from mmadlib.render.scene import CENTRE, FOCUS, PIXEL, SIZE, Scene, directions
@@ -16,8 +17,9 @@ JUMP = 2.5  # mm of depth between neighbours that decoding does not survive
 STORED_STEP = 2.0**-17  # metres; rounding that the file keeps, 8 micrometres
 
 
-def dropouts(scene: Scene, depth: np.ndarray, points: np.ndarray, normals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """bool (H, W): no return. Hidden from the projector, at depth jumps, at grazing angles, and a few at random."""
+def dropouts(scene: Scene, depth: Float[np.ndarray, "H W"], points: Float[np.ndarray, "H W 3"],
+             normals: Float[np.ndarray, "H W 3"], rng: np.random.Generator) -> Bool[np.ndarray, "H W"]:
+    """Where nothing returns. Hidden from the projector, at depth jumps, at grazing angles, and a few at random."""
     camera = scene.pose.camera
     projector = camera[:, 3] + BASELINE * camera[:, 0]
     towards = projector - points
@@ -28,22 +30,24 @@ def dropouts(scene: Scene, depth: np.ndarray, points: np.ndarray, normals: np.nd
     return hidden | (luck < np.maximum(grazing, np.where(jump, 0.75, SPECKLE)))
 
 
-def facing(scene: Scene, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Cosine (H, W) between surface normal and the way to the camera."""
+def facing(scene: Scene, points: Float[np.ndarray, "H W 3"], normals: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Cosine between surface normal and the way to the camera."""
     to_eye = scene.pose.camera[:, 3] - points
     return np.abs((normals * to_eye).sum(-1)) / np.sqrt(np.einsum("...i,...i", to_eye, to_eye))
 
 
-def noise(depth: np.ndarray, cosine: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Depth error (H, W) mm: grows with the square of depth and with 1 / cosine; partly shared by neighbours."""
+def noise(depth: Float[np.ndarray, "H W"], cosine: Float[np.ndarray, "H W"],
+          rng: np.random.Generator) -> Float[np.ndarray, "H W"]:
+    """Depth error, mm: grows with the square of depth and with 1 / cosine; partly shared by neighbours."""
     white = rng.standard_normal((2, SIZE, SIZE), dtype=np.float32)
     shared = gaussian_filter(white[1], 1.2) * 4.25  # unit deviation again after the blur
     sigma = NOISE * (depth / 500) ** 2 / np.maximum(cosine, 0.2)
     return sigma * (0.8 * white[0] + 0.6 * shared)
 
 
-def cloud(depth: np.ndarray, error: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Measured points float32 (H, W, 3), metres, camera frame; missing returns are (0, 0, 0).
+def cloud(depth: Float[np.ndarray, "H W"], error: Float[np.ndarray, "H W"],
+          missing: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W 3"]:
+    """Measured points, metres, camera frame; missing returns are (0, 0, 0).
 
     The measured depth lies on the grid of disparity steps; all coordinates are multiples of STORED_STEP, which float32 holds
     exactly and which halves the file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter
 
 from mmadlib.render.materials import CELL, Surface, encoded, linear
@@ -19,12 +20,12 @@ MAT = linear((0.23, 0.24, 0.25))
 class Lights:
     """Directions towards the lights (unit, table frame) with linear RGB strengths."""
 
-    key: np.ndarray  # (k, 3) samples of one soft box
-    key_colour: np.ndarray
-    fill: np.ndarray  # (3,)
-    fill_colour: np.ndarray
-    dome: np.ndarray  # (d, 3) cosine-weighted samples of the upper half space
-    dome_colour: np.ndarray
+    key: Float32[np.ndarray, "k 3"]  # samples of one soft box
+    key_colour: Float32[np.ndarray, " 3"]
+    fill: Float32[np.ndarray, " 3"]
+    fill_colour: Float32[np.ndarray, " 3"]
+    dome: Float32[np.ndarray, "d 3"]  # cosine-weighted samples of the upper half space
+    dome_colour: Float32[np.ndarray, " 3"]
 
 
 def draw_lights(rng: np.random.Generator) -> Lights:
@@ -43,13 +44,14 @@ def draw_lights(rng: np.random.Generator) -> Lights:
     return Lights(*(p.astype(np.float32) for p in parts))
 
 
-def openness(scene: Scene, lights: Lights) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (GROUND, GROUND) of the key and of the dome that reach each place of the surface, by shadow rays."""
+def openness(scene: Scene, lights: Lights) -> tuple[Float32[np.ndarray, "n n"], Float32[np.ndarray, "n n"]]:
+    """Shares of the key and of the dome that reach each place of the surface, by shadow rays."""
     ground = scene.ground(HALF, GROUND)
     towards = np.concatenate([lights.key, lights.dome])
     seen = ~scene.blocked(ground, towards[:, None, None])
     k = len(lights.key)
-    return tuple(gaussian_filter(part.mean(0, dtype=np.float32), 0.7) for part in (seen[:k], seen[k:]))
+    key, dome = (gaussian_filter(part.mean(0, dtype=np.float32), 0.7) for part in (seen[:k], seen[k:]))
+    return key, dome
 
 
 def _lobe(half: np.ndarray, rough: np.ndarray) -> np.ndarray:
@@ -58,11 +60,11 @@ def _lobe(half: np.ndarray, rough: np.ndarray) -> np.ndarray:
     return (power + 8) / 25 * np.maximum(half, 0) ** power
 
 
-def shade(s: Surface, normal: np.ndarray, view: np.ndarray, lights: Lights, key_open: np.ndarray,
-          dome_open: np.ndarray) -> np.ndarray:
-    """Radiance (n, 3) towards the camera: Lambert and Blinn-Phong for key and fill, dome and its mirror image.
+def shade(s: Surface, normal: Float[np.ndarray, "n 3"], view: Float[np.ndarray, "n 3"], lights: Lights,
+          key_open: Float[np.ndarray, " n"], dome_open: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """Radiance towards the camera: Lambert and Blinn-Phong for key and fill, dome and its mirror image.
 
-    normal, view unit (n, 3) in the table frame.
+    normal, view at length 1 in the table frame.
     """
     metal, facing = s.metal[:, None], np.maximum((normal * view).sum(1), 0)[:, None]
     shine = 0.04 * (1 - metal) + s.albedo * metal
@@ -90,8 +92,8 @@ def table_surface(x: np.ndarray, y: np.ndarray, weave: np.ndarray, tint: np.ndar
                    np.stack([0.05 * np.cos(2 * np.pi * x / 3.2), 0 * y], -1).astype(np.float32))
 
 
-def expose(radiance: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-    """Radiance (H, W, 3) to an 8-bit picture: falloff, lens blur, soft shoulder, shot and read noise (none without rng)."""
+def expose(radiance: Float[np.ndarray, "H W 3"], rng: np.random.Generator | None) -> UInt8[np.ndarray, "H W 3"]:
+    """Radiance to an 8-bit picture: falloff, lens blur, soft shoulder, shot and read noise (none without rng)."""
     v, u = (np.mgrid[:SIZE, :SIZE] / (SIZE - 1) - 0.5).astype(np.float32)
     light = radiance * (1 - 0.22 * (u * u + v * v))[..., None]
     light = gaussian_filter(light, (0.55, 0.55, 0))

@@ -7,6 +7,7 @@ sides and never meets aupro_01_exact. Printed numbers carry no spread, so an int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,8 +20,6 @@ from mmadlib.report.tables import METRIC_NAMES, NOT_RUN, on_features, select
 
 UNPUBLISHED = "not published in an accessible source"
 ABSTRACTS = {"CMSA": "mvtec3d"}  # methods of which no number is accessible -> the dataset that their abstract speaks of
-COLUMNS = ["paper", "table", "confidence", "method", "dataset", "category", "shots", "metric", "published",
-           "measured", "std", "n", "difference", "low", "high", "note"]
 # CPIR's tables 4 to 6: the names printed there -> our variants (specification of the paper's Sec. 4.4)
 CPIR_ROWS = {
     "CFM-Recon": "cfm_recon", "CFM-Dual*": "cfm_dual_star", "CFM-Dual": "cfm_dual", "Ours-Pred": "ours_pred",
@@ -42,6 +41,30 @@ PIRN_TABLES = {
                 "assignment=balanced OT": "default"}}
 
 
+class Line(NamedTuple):
+    """A printed number and ours beside it, the mean of n draws: a row of `compare`. NaN where one was not printed or run."""
+
+    paper: str
+    table: str
+    confidence: str
+    method: str
+    dataset: str
+    category: str
+    shots: str
+    metric: str
+    published: float
+    measured: float
+    std: float
+    n: int
+    difference: float
+    low: float
+    high: float
+    note: str
+
+
+COLUMNS = list(Line._fields)
+
+
 def classes(printed: pd.DataFrame, dataset: str) -> list[str]:
     """The categories over which a printed mean of this dataset runs, from the cells printed anywhere; [] when none is."""
     return sorted(set(select(printed, dataset=dataset)["category"]) - {"mean"})
@@ -50,7 +73,7 @@ def classes(printed: pd.DataFrame, dataset: str) -> list[str]:
 def _measured(table: pd.DataFrame, categories: Sequence[str], label: str) -> pd.DataFrame:
     """CELL plus category, mean, std, n, low, high, note; `label` stands in the column category."""
     cells = over_draws(per_draw(table, categories))
-    cells["note"] = [note(*x, 1) for x in cells[["found", "needed", "n"]].itertuples(index=False)]
+    cells["note"] = [note(found, needed, n, 1) for found, needed, n in cells[["found", "needed", "n"]].itertuples(index=False)]
     return cells.assign(category=label)
 
 
@@ -93,20 +116,24 @@ def _label(name: str) -> str:
     return " (reconstruction)" if name.split(" [")[0] in {DISPLAY[method] for method in RECONSTRUCTED} else ""
 
 
-def _printed(row) -> str:
-    return UNPUBLISHED if pd.isna(row.published) else f"{row.published:.3f}"
+def _printed(line: Line) -> str:
+    return UNPUBLISHED if pd.isna(line.published) else f"{line.published:.3f}"
 
 
-def _ours(row, std: bool = True) -> str:
-    if row.n == 0:
-        return row.note
-    return f"{row.measured:.3f}" + (f" ± {f'{row.std:.3f}' if row.n > 1 else '-'}" if std else "") + _label(row.method)
+def _ours(line: Line, std: bool = True) -> str:
+    if line.n == 0:
+        return line.note
+    return f"{line.measured:.3f}" + (f" ± {f'{line.std:.3f}' if line.n > 1 else '-'}" if std else "") + _label(line.method)
 
 
-def _gap(row) -> str:
-    if row.n == 0 or pd.isna(row.published):
+def _gap(line: Line) -> str:
+    if line.n == 0 or pd.isna(line.published):
         return ""
-    return f"{row.difference:+.3f}" + (f" [{row.low:+.3f}, {row.high:+.3f}]" if row.n > 1 else "")
+    return f"{line.difference:+.3f}" + (f" [{line.low:+.3f}, {line.high:+.3f}]" if line.n > 1 else "")
+
+
+def _lines(numbers: pd.DataFrame) -> list[Line]:
+    return [Line(*row) for row in numbers[COLUMNS].itertuples(index=False)]
 
 
 def three(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +144,7 @@ def three(numbers: pd.DataFrame) -> pd.DataFrame:
     protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
     heading = ["source", "confidence", "dataset", "method", "shots", "metric", "published", "measured", "difference", "draws"]
     lines = [[f"{r.paper}, {r.table}".strip(", "), r.confidence, r.dataset, r.method, r.shots, METRIC_NAMES[r.metric],
-              _printed(r), _ours(r), _gap(r), r.n or ""] for r in numbers.itertuples(index=False)]
+              _printed(r), _ours(r), _gap(r), r.n or ""] for r in _lines(numbers)]
     return pd.DataFrame(lines, columns=heading)
 
 
@@ -131,10 +158,9 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
     protocol_of(numbers["shots"].unique() if len(numbers) else ("full",))
     if numbers.duplicated(["method", columns]).any():
         raise SettingsError(f"several printed numbers a cell; fix all columns but {columns} and method first")
-    texts = numbers.assign(column=numbers[columns].replace(METRIC_NAMES),
-                           published=[_printed(r) for r in numbers.itertuples(index=False)],
-                           measured=[_ours(r, std=False) for r in numbers.itertuples(index=False)],
-                           difference=[_gap(r).split(" ")[0] for r in numbers.itertuples(index=False)])
+    found = _lines(numbers)
+    texts = numbers.assign(column=numbers[columns].replace(METRIC_NAMES), published=[_printed(r) for r in found],
+                           measured=[_ours(r, std=False) for r in found], difference=[_gap(r).split(" ")[0] for r in found])
     known = [*PROTOCOLS["A"], *PROTOCOLS["B"], "mean"] if columns == "shots" else ["mean"]
     order = [c for c in texts["column"].unique() if c not in known] + [c for c in known if c in set(texts["column"])]
     lines, mixed = {}, texts["confidence"].nunique() > 1
@@ -148,6 +174,6 @@ def stacked(numbers: pd.DataFrame, columns: str = "category") -> pd.DataFrame:
 
 def sources(numbers: pd.DataFrame) -> str:
     """Where the printed numbers stand and how sure the transcription is: "CPIR, Table 1 (primary)"."""
-    groups = numbers.groupby(["paper", "table"], sort=False)["confidence"].unique()
-    return "; ".join(f"{paper}, {table} ({', '.join(sure)})" if table else f"{paper}, {UNPUBLISHED}"
-                     for (paper, table), sure in groups.items())
+    groups = numbers.groupby(["paper", "table"], sort=False)["confidence"]
+    return "; ".join(f"{paper}, {table} ({', '.join(sure.unique())})" if table else f"{paper}, {UNPUBLISHED}"
+                     for (paper, table), sure in groups)

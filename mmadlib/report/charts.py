@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from mmadlib.checks import one_of
@@ -67,7 +68,7 @@ def _keys(names: Sequence[str], looks: Looks) -> list:
                        dashes=looks[n]["dashes"] or (None, None), label=n) for n in names]
 
 
-def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
+def spread(wanted: ArrayLike, gap: float) -> np.ndarray:
     """Heights as near as may be to the wanted ones, in their order, at least `gap` apart: labels that do not overlap."""
     wanted = np.asarray(wanted, float)
     order = np.argsort(wanted, kind="stable")
@@ -92,9 +93,10 @@ def curve(data: pd.DataFrame, shots: Sequence[str], looks: Looks, ylabel: str, b
     means = data.assign(place=_place(data, shots)).groupby(["name", "place"])["value"].mean().reset_index()
     ends = means.groupby("name").last()
     low, high = ax.get_ylim()
-    for (name, end), y in zip(ends.iterrows(), spread(ends["value"], 0.045 * (high - low)), strict=True):
+    heights = spread(ends["value"], 0.045 * (high - low))
+    for name, place, value, y in zip(ends.index, ends["place"], ends["value"], heights, strict=True):
         arrow = {"arrowstyle": "-", "color": looks[name]["color"], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
-        ax.annotate(name, (end["place"], end["value"]), (len(shots) - 0.85, y), color=looks[name]["color"], va="center",
+        ax.annotate(name, (place, value), (len(shots) - 0.85, y), color=looks[name]["color"], va="center",
                     fontsize=9, annotation_clip=False, arrowprops=arrow)
     return fig
 

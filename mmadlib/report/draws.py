@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from mmadlib.errors import SettingsError
@@ -39,12 +40,13 @@ def per_draw(table: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
     return means.join(needed, on=["subset", "metric"])
 
 
-def half_width(std: np.ndarray, n: np.ndarray) -> np.ndarray:
+def half_width(std: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Half of the 95 % interval of a mean by Student's t; NaN below two values."""
+    std, n = np.asarray(std), np.asarray(n)
     return t.ppf(0.975, np.where(n > 1, n - 1, np.nan)) * std / np.sqrt(n)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: ArrayLike) -> tuple[float, float]:
     """95 % interval of the mean of some values; (nan, nan) below two."""
     values = np.asarray(values, float)
     if len(values) < 2:

@@ -22,12 +22,12 @@ PROTOCOLS = {"A": ("5", "10", "50", "full"), "B": ("1", "2", "4")}
 
 def protocol_of(shots: Iterable[object]) -> str:
     """A or B. Raises SettingsError when the shots are of both protocols or of none."""
-    shots = [str(k) for k in shots]
+    given = [str(k) for k in shots]
     for name, members in PROTOCOLS.items():
-        if shots and set(shots) <= set(members):
+        if given and set(given) <= set(members):
             return name
     a, b = (", ".join(members) for members in PROTOCOLS.values())
-    raise SettingsError(f"shots {', '.join(shots) or 'none'}: a table is of protocol A ({a}; random draws) or of B ({b}; the "
+    raise SettingsError(f"shots {', '.join(given) or 'none'}: a table is of protocol A ({a}; random draws) or of B ({b}; the "
                         "fixed draw), whose numbers are not comparable")
 
 
@@ -118,7 +118,8 @@ def summary(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     cells = [(r.method, r.variant, k, *kind) for kind in kinds for r in plan.rows for k in plan.shots]
     full = over_draws(planned(table, plan)).set_index(CELL).reindex(pd.MultiIndex.from_tuples(cells, names=CELL)).reset_index()
     full["n"] = full["n"].fillna(0).astype(int)
-    full["note"] = [note(*x, len(plan.draws)) for x in full[["found", "needed", "n"]].itertuples(index=False)]
+    counts = full[["found", "needed", "n"]].itertuples(index=False)
+    full["note"] = [note(found, needed, n, len(plan.draws)) for found, needed, n in counts]
     return _named(full)
 
 

@@ -6,15 +6,19 @@ Okabe and Ito (2008).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Bool, Float, Float32, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from numpy.typing import ArrayLike
 
 from mmadlib.atomic import atomic
 
@@ -29,7 +33,7 @@ def style() -> None:
     mpl.rcParams.update({
         "figure.dpi": 72, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "image.cmap": SCORE,
-        "image.interpolation": "nearest", "axes.prop_cycle": mpl.cycler(color=PALETTE), "legend.frameon": False,
+        "image.interpolation": "nearest", "axes.prop_cycle": cycler(color=PALETTE), "legend.frameon": False,
         "svg.hashsalt": "mmadlib",
     })
 
@@ -82,12 +86,21 @@ def box(region: np.ndarray, margin: int = 6) -> tuple[slice, slice]:
     return np.s_[start[0]:start[0] + side, start[1]:start[1] + side]
 
 
-def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]]) -> Figure:
+class Shown(TypedDict):
+    """A sample as `show_samples` takes it: mask is the ground truth, the row is cropped to object."""
+
+    rgb: UInt8[np.ndarray, "H W 3"]
+    xyz: Float32[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+    map: NotRequired[Float[np.ndarray, "H W"]]
+    object: NotRequired[Bool[np.ndarray, "H W"]]
+    title: NotRequired[str]
+
+
+def show_samples(rows: Sequence[Shown]) -> Figure:
     """One row per sample: picture, relief, and, when given, the anomaly map; the ground truth outlined in each.
 
-    rows  dicts with rgb uint8 (H, W, 3), xyz float32 (H, W, 3), mask bool (H, W), title, and optionally map float (H, W) and
-          object bool (H, W), to which the row is cropped. All maps share one colour scale, so a bright map means a bright
-          map of another row.
+    All maps share one colour scale, so a bright map means a bright map of another row.
     """
     columns = 3 if any("map" in row for row in rows) else 2
     fig, axes = plt.subplots(len(rows), columns, figsize=(1.85 * columns + 0.5, 1.7 * len(rows) + 0.2), squeeze=False)
@@ -107,7 +120,7 @@ def show_samples(rows: Sequence[Mapping[str, np.ndarray | str]]) -> Figure:
     return fig
 
 
-def score_strip(scores: Sequence[float], groups: Sequence[str], order: Sequence[str] | None = None) -> Figure:
+def score_strip(scores: ArrayLike, groups: ArrayLike, order: Sequence[str] | None = None) -> Figure:
     """Image scores of every test sample, one horizontal strip per group: where they overlap, detection fails."""
     scores, groups = np.asarray(scores, float), np.asarray(groups)
     order = list(order or dict.fromkeys(groups))

@@ -69,11 +69,11 @@ def in_words(gaps: pd.DataFrame) -> list[str]:
 
 def shown(gaps: pd.DataFrame) -> pd.DataFrame:
     """`against_sanity` as text: +0.031 [-0.004, +0.066] open."""
-    def line(g) -> str:
-        if g.n == 0:
-            return g.verdict
-        return f"{g.difference:+.3f} " + (f"[{g.low:+.3f}, {g.high:+.3f}] " if g.n > 1 else "") + g.verdict
+    def line(difference: float, low: float, high: float, n: int, verdict: str) -> str:
+        if n == 0:
+            return verdict
+        return f"{difference:+.3f} " + (f"[{low:+.3f}, {high:+.3f}] " if n > 1 else "") + verdict
 
-    text = gaps.assign(text=[line(g) for g in gaps.itertuples(index=False)])
+    text = gaps.assign(text=[line(*g) for g in gaps[["difference", "low", "high", "n", "verdict"]].itertuples(index=False)])
     table = text.pivot(index="method", columns="shots", values="text")
     return table.loc[text["method"].unique(), text["shots"].unique()].rename_axis(None, axis=1)

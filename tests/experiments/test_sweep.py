@@ -73,7 +73,7 @@ def test_features_are_composed_once_for_all_runs(place, cells, tmp_path, monkeyp
     original = source.Source.__init__
     monkeypatch.setattr(source.Source, "__init__", lambda self, *a, **k: (made.append(self), original(self, *a, **k))[1])
     run_cells(cells, tmp_path, place["cache"], progress=False)
-    used = {i for shots in (1, 2) for i in made[0].draw(shots, 0, "auto").index}
+    used = {i for shots in (1, 2) for i in made[0].draw(shots, 0, "auto").places}
     assert len(made) == 1 and set(made[0].trained._recent) == used and len(made[0].test._recent) == 2
 
 

@@ -57,7 +57,7 @@ def test_patches_reach_the_object_only_and_share_one_operator():
     on[10:40, 10:40] = True
     points = np.zeros((224, 224), bool)
     points[44:156, 44:156] = True
-    cloud = np.where(points[..., None], 0.5, 0).astype(np.float32)
+    cloud = np.where(points[..., None], [0.5] * 3, 0).astype(np.float32)
     sides = [Patches(rng.normal(size=(3136, c)).astype(np.float32), on.ravel()) for c in (4, 6)]
     features = compose(Tokens(*sides, cloud, points, Truth(points), {"family": "descriptors"}))
     assert features.rgb.interp is features.xyz.interp

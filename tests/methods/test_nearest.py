@@ -134,7 +134,7 @@ def test_cells_and_back_on_any_frame():
     frame = Features(blank, blank, foreground, np.zeros((112, 224, 3), np.float32))
     pixels, on = cell_pixels(frame)
     assert on.shape == (56, 56) and foreground.ravel()[pixels].all()
-    centres = torch.from_numpy(pixels % 224)
+    centres = torch.from_numpy(pixels % 224).float()
     ramp = to_pixels(centres, torch.from_numpy(on.ravel()), on.shape, foreground)  # the value of a cell is its centre's column
     assert not ramp[~foreground].any()
     assert np.allclose(ramp[40:60, 60:160], np.arange(60, 160) + 0.5, atol=1)

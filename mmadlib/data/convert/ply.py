@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import open3d as o3d
+from jaxtyping import Float32
 
 from mmadlib.errors import DataError, explain
 
@@ -15,8 +16,8 @@ BYTES = {name: size for size, names in {1: "char uchar int8 uint8", 2: "short us
          for name in names.split()}
 
 
-def read_ply(path: str | Path) -> np.ndarray:
-    """Points float32 (N, 3), N > 0, in file order and unit. Raises DataError when missing, truncated, empty, not finite."""
+def read_ply(path: str | Path) -> Float32[np.ndarray, "N 3"]:
+    """Points, N > 0, in file order and unit. Raises DataError when missing, truncated, empty, not finite."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -30,7 +31,7 @@ def read_ply(path: str | Path) -> np.ndarray:
     if not whole:
         raise DataError(explain(path, "is truncated or no PLY file", "copy the scan again"))
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        points = np.asarray(o3d.io.read_point_cloud(str(path), format="ply").points).astype(np.float32)
+        points = np.asarray(o3d.io.read_point_cloud(path, format="ply").points).astype(np.float32)
     if len(points) == 0 or not np.isfinite(points).all():
         raise DataError(explain(path, "holds no points or infinite ones", "copy the scan again"))
     return points

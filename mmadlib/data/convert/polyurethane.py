@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
 from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
@@ -84,8 +85,8 @@ def find_scans(src: Path) -> list[Path]:
     return scans
 
 
-def outliers(points: np.ndarray, rules: Rules) -> np.ndarray:
-    """Pseudo-labels bool (N,) of a scan (N, 3): its rarest points."""
+def outliers(points: Float[np.ndarray, "N 3"], rules: Rules) -> Bool[np.ndarray, " N"]:
+    """Pseudo-labels of a scan: its rarest points."""
     share = CONTAMINATION[rules.contamination]
     if rules.detector == "lof":
         detector = LocalOutlierFactor(n_neighbors=30, contamination=share)
@@ -94,27 +95,30 @@ def outliers(points: np.ndarray, rules: Rules) -> np.ndarray:
     return detector.fit_predict(points) == -1
 
 
-def chunks(points: np.ndarray, flags: np.ndarray, rules: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Consecutive chunks float32 (n, points, 3), labels uint8 (n,) and masks uint8 (n, points); the remainder is dropped."""
+def chunks(points: Float[np.ndarray, "N 3"], flags: Bool[np.ndarray, " N"],
+           rules: Rules) -> tuple[Float[np.ndarray, "n {rules.points} 3"], UInt8[np.ndarray, " n"],
+                                  UInt8[np.ndarray, "n {rules.points}"]]:
+    """Chunks of consecutive points, their labels and masks; the remainder is dropped."""
     count = len(points) // rules.points
     whole = count * rules.points
     masks = flags[:whole].reshape(count, rules.points).astype(np.uint8)
     return points[:whole].reshape(count, rules.points, 3), (masks.mean(1) >= rules.share).astype(np.uint8), masks
 
 
-def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split(labels: UInt8[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Rows to train on, nine tenths of the normal ones, and rows to test on: the other normal ones, then the anomalous."""
     train, rest = train_test_split(np.flatnonzero(labels == 0), test_size=0.1, random_state=SEED)
     return train, np.concatenate([rest, np.flatnonzero(labels)])
 
 
-def scale(data: np.ndarray) -> np.ndarray:
-    """Chunks (n, points, 3) with every axis of every chunk stretched to [-1, 1]; a constant axis becomes -1."""
+def scale(data: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n p 3"]:
+    """Chunks with every axis of every chunk stretched to [-1, 1]; a constant axis becomes -1."""
     low, span = data.min(1, keepdims=True), np.ptp(data, axis=1, keepdims=True)
     return (data - low) / np.where(span > 0, span, 1) * 2 - 1
 
 
-def save(folder: Path, data: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> None:
+def save(folder: Path, data: Float[np.ndarray, "n p 3"], labels: UInt8[np.ndarray, " n"],
+         masks: UInt8[np.ndarray, "n p"]) -> None:
     """The eight arrays, under their official names."""
     train, test = split(labels)
     arrays = {"global_data": data, "global_labels": labels, "global_gtmask": masks, "test_label": labels[test]}

@@ -82,10 +82,11 @@ def find_frames(src: Path) -> list[tuple[str, int, Path, Path, Path]]:
     frames = []
     for part in parts:
         tables = {kind: index(files(src / part / kind, PICTURES)) for kind in KINDS}
-        numbers = pair(src / part, **tables)
-        if not all(isinstance(n, int) for n in numbers):
-            raise DataError(explain(src / part, f"has a frame named {numbers[-1]!r}", "frames are numbered 01, 02, ..."))
-        frames += [(part, n, *(tables[kind][n] for kind in KINDS)) for n in numbers]
+        names = pair(src / part, **tables)
+        numbers = [n for n in names if isinstance(n, int)]
+        if len(numbers) < len(names):
+            raise DataError(explain(src / part, f"has a frame named {names[-1]!r}", "frames are numbered 01, 02, ..."))
+        frames += [(part, n, tables["rgb"][n], tables["disp_tg"][n], tables["label"][n]) for n in numbers]
     return frames
 
 
@@ -99,7 +100,7 @@ def _cut(part: str, number: int, rgb: Path, disp: Path, label: Path, out: Path, 
     disparity, hole = (np.array(Image.fromarray(a).resize(size, Image.Resampling.NEAREST)) for a in (disparity, hole))
     score, near = height_score(disparity, rules.clip), ndimage.maximum_filter(hole, 2 * rules.margin + 1)
     split, rows = "train" if number <= LAST_TRAIN[part] else "test", []
-    for i, (top, left) in enumerate(tile_corners(*hole.shape, rules.tile)):
+    for i, (top, left) in enumerate(tile_corners(hole.shape[0], hole.shape[1], rules.tile)):
         tile = np.s_[top : top + rules.tile, left : left + rules.tile]
         share = float(hole[tile].mean())
         defect = "good" if not near[tile].any() else "pothole"

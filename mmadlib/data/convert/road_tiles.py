@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Real
 
 from mmadlib.data.images import read_pixels
 from mmadlib.errors import DataError, explain
@@ -24,8 +25,8 @@ class Rules:
     pitch: float = 0.001  # metres per pixel, and per robust deviation of height
 
 
-def read_label(path: Path) -> np.ndarray:
-    """bool (H, W): red 153 of the colour labels or 255 of gray ones. Raises DataError on anything else.
+def read_label(path: Path) -> Bool[np.ndarray, "H W"]:
+    """Where the pothole is: red 153 of the colour labels or 255 of gray ones. Raises DataError on anything else.
 
     A luminance conversion would give 46 and a threshold of one half an empty mask.
     """
@@ -37,8 +38,8 @@ def read_label(path: Path) -> np.ndarray:
     return level > 0
 
 
-def height_score(disparity: np.ndarray, clip: float = 12.0) -> np.ndarray:
-    """Robust score (d - median) / (1.4826 MAD) over valid pixels (d > 0), clipped; 0 where invalid. float64 (H, W).
+def height_score(disparity: Real[np.ndarray, "*shape"], clip: float = 12.0) -> Float64[np.ndarray, "*shape"]:
+    """Robust score (d - median) / (1.4826 MAD) over valid pixels (d > 0), clipped; 0 where invalid.
 
     Does not change with gain and offset of the disparity, which differ from frame to frame.
     """
@@ -49,8 +50,8 @@ def height_score(disparity: np.ndarray, clip: float = 12.0) -> np.ndarray:
     return np.where(valid, np.clip((disparity - median) / max(spread, 1e-9), -clip, clip), 0.0)
 
 
-def cloud(score: np.ndarray, valid: np.ndarray, rules: Rules) -> np.ndarray:
-    """Pseudo-metric cloud float32 (H, W, 3) of one tile: low disparity is far. No valid point has a zero coordinate."""
+def cloud(score: Float[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], rules: Rules) -> Float32[np.ndarray, "H W 3"]:
+    """Pseudo-metric cloud of one tile: low disparity is far. No valid point has a zero coordinate."""
     rows, columns = np.mgrid[1 : score.shape[0] + 1, 1 : score.shape[1] + 1]
     xyz = np.stack([columns * rules.pitch, rows * rules.pitch, rules.distance - score * rules.pitch], -1)
     return np.where(valid[..., None], xyz, 0).astype(np.float32)

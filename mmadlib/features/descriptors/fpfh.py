@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import open3d as o3d
+from jaxtyping import Bool, Float64
 
 from mmadlib.features.descriptors.mask import GRID
 from mmadlib.features.descriptors.windows import window_sums, windows
@@ -16,8 +17,8 @@ STRIDE = 2  # every second point a side is enough for histograms over radii of m
 RADIUS = 0.08  # of the object's extent; normals use half of it
 
 
-def fpfh_tokens(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mean histograms (GRID * GRID, 33) float64 of the points (3, S, S) of an object's own frame, valid at weight (S, S).
+def fpfh_tokens(points: Float64[np.ndarray, "3 S S"], weight: Bool[np.ndarray, "S S"]) -> Float64[np.ndarray, "56*56 33"]:
+    """Mean histograms of the points of an object's own frame, valid at `weight`.
 
     Normals look along +z, the height axis. A token without points around has zeros.
     """
@@ -30,9 +31,10 @@ def fpfh_tokens(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
     radius = RADIUS * np.sqrt(np.prod(np.ptp(points[:2, weight], axis=1)))
     cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(radius / 2, 30))
     cloud.orient_normals_to_align_with_direction([0.0, 0.0, 1.0])
-    histograms = o3d.pipelines.registration.compute_fpfh_feature(cloud, o3d.geometry.KDTreeSearchParamHybrid(radius, 100)).data
+    around = o3d.geometry.KDTreeSearchParamHybrid(radius, 100)
+    found = o3d.pipelines.registration.compute_fpfh_feature(cloud, around)  # type: ignore[call-arg]  # stub: `indices` is required
     images = np.zeros((len(FPFH_CHANNELS) + 1, *weight.shape))
     images[0] = chosen
-    images[1:, chosen] = np.asarray(histograms)
+    images[1:, chosen] = np.asarray(found.data)
     sums = window_sums(images, windows(len(weight), 0.5 * len(weight) / GRID)[0])
     return sums[:, 1:] / np.maximum(sums[:, :1], 1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float64
 from scipy import ndimage
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ HOLE_SHARE = 1 / 400  # of the frame: larger holes are real ones (a bagel's, a g
 COVER = 0.25  # share of a token's cell that the object must cover
 
 
-def object_mask(valid: np.ndarray) -> np.ndarray:
-    """Pixels (S, S) bool of the object without the outermost one, scan holes filled.
+def object_mask(valid: Bool[np.ndarray, "S S"]) -> Bool[np.ndarray, "S S"]:
+    """Pixels of the object without the outermost one, scan holes filled.
 
     Missing returns must not change which picture pixels are looked at, or the cloud would leak into RGB descriptors: gaps
     up to twice `CLOSING` px and holes up to `HOLE_SHARE` of the frame are filled. The rim pixel mixes object and
@@ -31,8 +32,8 @@ def object_mask(valid: np.ndarray) -> np.ndarray:
     return ndimage.binary_erosion(small[holes], cross, border_value=True)
 
 
-def token_cover(mask: np.ndarray) -> np.ndarray:
-    """Share of each token's cell that `mask` (S, S) covers, float64 (GRID * GRID,); any S."""
+def token_cover(mask: Bool[np.ndarray, "S S"]) -> Float64[np.ndarray, " 56*56"]:
+    """Share of each token's cell that `mask` covers; any S."""
     size = len(mask)
     edges = np.arange(GRID + 1) * size / GRID
     pixel = np.arange(size)
@@ -41,11 +42,11 @@ def token_cover(mask: np.ndarray) -> np.ndarray:
     return (cells @ mask @ cells.T).ravel()
 
 
-def tokens_on(mask: np.ndarray) -> np.ndarray:
-    """bool (GRID * GRID,): tokens of which the object `mask` (S, S) covers a quarter or more."""
+def tokens_on(mask: Bool[np.ndarray, "S S"]) -> Bool[np.ndarray, " 56*56"]:
+    """Tokens of which the object `mask` covers a quarter or more."""
     return token_cover(mask) >= COVER - 1e-9
 
 
-def token_mask(grid: Grid) -> np.ndarray:
-    """bool (GRID * GRID,): tokens on the object, the same for both modalities."""
+def token_mask(grid: Grid) -> Bool[np.ndarray, " 56*56"]:
+    """Tokens on the object, the same for both modalities."""
     return tokens_on(object_mask(grid.valid))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float32
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
@@ -34,19 +35,19 @@ def network(seed: int) -> nn.Sequential:
         convs = [nn.Conv2d(3, 32, 5, padding=2), nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(64, CHANNELS, 3, padding=1)]
         for conv in convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.get_parameter("bias"))
     first, second, third = convs
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third).requires_grad_(False).eval()
 
 
-def random_rgb(grid: Grid, seed: int = 0) -> np.ndarray:
-    """Random features of the picture, float32 (GRID * GRID, 128); zero off the object. Depth enters by the mask alone."""
+def random_rgb(grid: Grid, seed: int = 0) -> Float32[np.ndarray, "56*56 128"]:
+    """Random features of the picture; zero off the object. Depth enters by the mask alone."""
     mask = object_mask(grid.valid)
     return _tokens((grid.rgb / 127.5 - 1) * mask[..., None], mask, seed)
 
 
-def random_xyz(grid: Grid, seed: int = 0) -> np.ndarray:
-    """Random features of local geometry, float32 (GRID * GRID, 128); zero off the object. The picture is not looked at.
+def random_xyz(grid: Grid, seed: int = 0) -> Float32[np.ndarray, "56*56 128"]:
+    """Random features of local geometry; zero off the object. The picture is not looked at.
 
     Input: height above the surroundings and its two slopes, per pixel pitch, so that neither unit nor origin matters.
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
@@ -32,8 +33,8 @@ RGB_CHANNELS = tuple(
 )
 
 
-def rgb_descriptors(grid: Grid) -> np.ndarray:
-    """Descriptors float32 (GRID * GRID, 26) of a loaded sample, raw; channels in `RGB_CHANNELS`.
+def rgb_descriptors(grid: Grid) -> Float32[np.ndarray, "56*56 26"]:
+    """Descriptors of a loaded sample, raw; channels in `RGB_CHANNELS`.
 
     The cloud enters only through the object mask; tokens off the object are zero.
     """

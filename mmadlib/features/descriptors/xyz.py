@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from mmadlib.features.descriptors.fpfh import FPFH_CHANNELS, fpfh_tokens
 from mmadlib.features.descriptors.mask import GRID, object_mask, tokens_on
@@ -29,8 +30,8 @@ BEND = 0.01  # ridge on the quadratic terms: where a window holds too few pixels
 XYZ_CHANNELS = tuple(f"{name}_{i}" for i in range(len(SCALES)) for name in ("k1", "k2", "slope", "rough", "height"))
 
 
-def xyz_descriptors(grid: Grid, fpfh: bool = False) -> np.ndarray:
-    """Descriptors float32 (GRID * GRID, 15) of a loaded sample, raw and without unit; channels in `XYZ_CHANNELS`.
+def xyz_descriptors(grid: Grid, fpfh: bool = False) -> Float32[np.ndarray, "56*56 15+33*{fpfh}"]:
+    """Descriptors of a loaded sample, raw and without unit; channels in `XYZ_CHANNELS`.
 
     k1 >= k2  principal curvatures times the window's radius      slope   angle to the object's plane, radians
     rough     deviation from the local plane / radius             height  height less the height at twice the radius / radius
@@ -53,8 +54,9 @@ def xyz_descriptors(grid: Grid, fpfh: bool = False) -> np.ndarray:
     return out
 
 
-def object_frame(xyz: np.ndarray, weight: np.ndarray, rounds: int = 8) -> np.ndarray:
-    """The cloud in its object's own frame, (3, S, S) float64: two axes along its plane, then the height towards the camera.
+def object_frame(xyz: Float[np.ndarray, "S S 3"], weight: Bool[np.ndarray, "S S"],
+                 rounds: int = 8) -> Float64[np.ndarray, "3 S S"]:
+    """The cloud in its object's own frame: two axes along its plane, then the height towards the camera.
 
     The table is gone when descriptors are computed, so the reference comes from the object: a total least squares plane,
     refitted with Cauchy weights about the median distance so that bumps and pits do not tilt it. The origin is the mean
@@ -78,12 +80,13 @@ def object_frame(xyz: np.ndarray, weight: np.ndarray, rounds: int = 8) -> np.nda
 class Fit:
     """Weighted local planes and quadratics of a surface at the tokens `on`.
 
-    points (3, S, S) with zeros off weight (S, S) bool; sigma in px; coordinates are in sigmas from the token's centre.
+    points with zeros off weight; sigma in px; coordinates are in sigmas from the token's centre.
     plane (n, 3, 3), quadratic (n, 6, 3): coefficients of x, y, height in the order of POWERS.
     rough (n,): root mean square of the height about the plane.
     """
 
-    def __init__(self, points: np.ndarray, weight: np.ndarray, sigma: float, on: np.ndarray) -> None:
+    def __init__(self, points: Float64[np.ndarray, "3 S S"], weight: Bool[np.ndarray, "S S"], sigma: float,
+                 on: Int64[np.ndarray, " n"]) -> None:
         window = windows(len(weight), sigma, powers=4)
         moment = _moments(weight[None].astype(np.float64), window, 4, on)
         mass = np.maximum(moment[0, 0], 1e-12)

@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from mmadlib.checks import check_fields, one_of
@@ -54,12 +55,12 @@ VARIANTS: dict[str, dict] = {
 }
 
 
-def mapping_losses(G: nn.Module, M: nn.Module, F2: torch.Tensor, F3: torch.Tensor) -> dict[str, torch.Tensor]:
+def mapping_losses(G: nn.Module, M: nn.Module, F2: Float[torch.Tensor, "n C2"], F3: Float[torch.Tensor, "n C3"]) -> Terms:
     """1 - mean cos(G(F2), F3) and 1 - mean cos(M(F3), F2) over the given pixels; each in [0, 2]."""
     return {"RGB to 3D": cosine_loss(G(F2), F3), "3D to RGB": cosine_loss(M(F3), F2)}
 
 
-def aggregate(e2: np.ndarray, e3: np.ndarray, rule: str) -> np.ndarray:
+def aggregate(e2: Float[np.ndarray, "H W"], e3: Float[np.ndarray, "H W"], rule: str) -> Float[np.ndarray, "H W"]:
     """Combine the error maps of RGB (e2) and 3D (e3): product as published, the others for ablations."""
     rules = {"product": lambda: e2 * e3, "sum": lambda: e2 + e3, "max": lambda: np.maximum(e2, e3),
              "rgb": lambda: e2, "xyz": lambda: e3}
@@ -74,8 +75,9 @@ class CFM(Trained):
     SETTINGS = Settings
     VARIANTS = VARIANTS
     settings: Settings
+    networks: dict[str, Mapper]
 
-    def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
+    def build(self, c2: int, c3: int) -> dict[str, Mapper]:
         s = self.settings
         hidden = s.hidden or (c2 + c3) // 2
         return {"G": Mapper(c2, c3, hidden, s.mapper), "M": Mapper(c3, c2, hidden, s.mapper)}

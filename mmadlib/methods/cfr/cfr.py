@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int
 from torch import nn
 
 from mmadlib.checks import check_fields
@@ -60,7 +61,7 @@ VARIANTS: dict[str, dict] = {
 }
 
 
-def cyclic_losses(G: nn.Module, M: nn.Module, F2: torch.Tensor, F3: torch.Tensor) -> dict[str, torch.Tensor]:
+def cyclic_losses(G: nn.Module, M: nn.Module, F2: Float[torch.Tensor, "n C2"], F3: Float[torch.Tensor, "n C3"]) -> Terms:
     """CFM's two losses, and by how much the way there and back misses its start; each in [0, 2]."""
     hat3, hat2 = G(F2), M(F3)
     return {"RGB to 3D": cosine_loss(hat3, F3), "3D to RGB": cosine_loss(hat2, F2),
@@ -91,9 +92,11 @@ class CFR(Replacer):
         losses = cyclic_losses if self.settings.cycle else mapping_losses
         return in_chunks(partial(losses, self.networks["G"], self.networks["M"]), *self.pairs(features, step), size=CHUNK)
 
-    def reconstruct(self, side: str, maps: dict[str, FeatureMap], pixels: np.ndarray) -> torch.Tensor:
+    def reconstruct(self, side: str, maps: dict[str, FeatureMap],
+                    pixels: Int[np.ndarray, " n"]) -> Float32[torch.Tensor, "n C"]:
         """hat F2 = M(F3) for "rgb", hat F3 = G(F2) for "xyz"."""
         net, source = (self.networks["M"], maps["xyz"]) if side == "rgb" else (self.networks["G"], maps["rgb"])
+        assert isinstance(net, Mapper)  # the other networks are retrievers
         return net.at(source, pixels)
 
     @torch.no_grad()

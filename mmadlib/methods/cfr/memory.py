@@ -1,7 +1,8 @@
 """CFR's memory of normal samples: which reconstructed features to trust, and what to put in the place of the others.
 
 Symbols for the direction that reconstructs RGB from 3D, as published: B2 rows of normal RGB features; keys, normal 3D
-features, with values, the RGB features of the same pixels; rho the unreliability of a reconstruction, in [0, 2].
+features of width C, with values, the RGB features of the same pixels, of width D; rho the unreliability of a reconstruction,
+in [0, 2].
 Facts: Yuan-Honoka-Guo/CFR construct_memory_bank.py, models/sampler.py, test_memory_bank.py.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import nn
 
 from mmadlib.features.field import FeatureMap
@@ -23,42 +25,44 @@ THIN = 128  # width of the projection that the search runs on
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Banks of one direction, and where their rows come from: int64 (rows, 2), image number and flat pixel.
+    """Banks of one direction, and where their rows come from: image number and flat pixel.
 
-    trusted  B2: normal features of the reconstructed modality, (b, C')
-    keys     normal features of the other modality, (m, C); `values` (m, C') belong to the same pixels
+    trusted  B2: normal features of the reconstructed modality
+    keys     normal features of the other modality; `values` belong to the same pixels
     """
 
     trusted: CosineBank
-    trusted_from: torch.Tensor
+    trusted_from: Int64[torch.Tensor, "b 2"]
     keys: CosineBank
-    values: torch.Tensor
-    pairs_from: torch.Tensor
+    values: Float32[torch.Tensor, "m D"]
+    pairs_from: Int64[torch.Tensor, "m 2"]
 
-    def unreliability(self, reconstructed: torch.Tensor, origin: torch.Tensor | None = None) -> torch.Tensor:
-        """rho = 1 - max_j cos(reconstructed, B2_j), (n,).
+    def unreliability(self, reconstructed: Float[torch.Tensor, "n D"],
+                      origin: Int64[torch.Tensor, "n 2"] | None = None) -> Float32[torch.Tensor, " n"]:
+        """rho = 1 - max_j cos(reconstructed, B2_j).
 
-        origin (n, 2)  for pixels that the bank was chosen from: rows of their own image do not count; where all rows come
-                       from one image, only the row of the own pixel does not
+        origin  for pixels that the bank was chosen from: rows of their own image do not count; where all rows come
+                from one image, only the row of the own pixel does not
         """
-        labels = ()
+        labels: tuple[torch.Tensor, ...] = ()
         if origin is not None:
             column = 0 if (self.trusted_from[:, 0] != self.trusted_from[0, 0]).any() else 1
             labels = origin[:, column], self.trusted_from[:, column]
         return 1 - self.trusted.nearest(reconstructed, 1, *labels)[0][:, 0]
 
-    def neighbours(self, query: torch.Tensor, k: int, origin: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys (n, k, C) and values (n, k, C') most similar to the queries, by the cosine of the raw keys.
+    def neighbours(self, query: Float[torch.Tensor, "n C"], k: int, origin: Int64[torch.Tensor, "n 2"] | None = None
+                   ) -> tuple[Float32[torch.Tensor, "n k C"], Float32[torch.Tensor, "n k D"]]:
+        """Keys and values most similar to the queries, by the cosine of the raw keys.
 
-        origin (n, 2)  leave out the pair of the query's own pixel
+        origin  leave out the pair of the query's own pixel
         """
         labels = () if origin is None else (pixel_label(origin), pixel_label(self.pairs_from))
         index = self.keys.nearest(query, k, *labels)[1]
         return self.keys.rows[index], self.values[index]
 
-    def replacement(self, query: torch.Tensor, observed: torch.Tensor, rule: str, k: int,
-                    retriever: nn.Module | None = None) -> torch.Tensor:
-        """What stands in for an unreliable reconstruction, (n, C').
+    def replacement(self, query: Float[torch.Tensor, "n C"], observed: Float[torch.Tensor, "n D"], rule: str, k: int,
+                    retriever: nn.Module | None = None) -> Float[torch.Tensor, "n D"]:
+        """What stands in for an unreliable reconstruction.
 
         attention    retriever over the k pairs whose keys are most similar to the query, as published
         topk_mean    the mean of their values
@@ -67,7 +71,10 @@ class Memory:
         if rule == "nn_observed":
             return self.trusted.rows[self.trusted.nearest(observed)[1][:, 0]]
         keys, values = self.neighbours(query, k)
-        return values.mean(1) if rule == "topk_mean" else retriever(query, keys, values)
+        if rule == "topk_mean":
+            return values.mean(1)
+        assert retriever is not None  # attention needs one
+        return retriever(query, keys, values)
 
     def subset(self, size: int, seed: int | list[int]) -> Memory:
         """The same with at most `size` of the pairs, drawn at random; 0: all of them."""
@@ -86,16 +93,17 @@ class Memory:
     @classmethod
     def restored(cls, state: dict[str, torch.Tensor]) -> Memory:
         """The memory whose `state` this is."""
-        return cls(**state | {name: CosineBank(state[name]) for name in ("trusted", "keys")})
+        return cls(CosineBank(state["trusted"]), state["trusted_from"], CosineBank(state["keys"]), state["values"],
+                   state["pairs_from"])
 
 
-def pixel_label(origin: torch.Tensor) -> torch.Tensor:
-    """One number (n,) for image and pixel (n, 2)."""
+def pixel_label(origin: Int64[torch.Tensor, "n 2"]) -> Int64[torch.Tensor, " n"]:
+    """One number for image and pixel."""
     return origin[:, 0] << 32 | origin[:, 1]
 
 
-def draw(pixels: Mapping[int, np.ndarray], total: int, seed: list[int]) -> torch.Tensor:
-    """About `total` of the pixels {image: flat indices}, as many of each image, none twice: int64 (n, 2); 0: all of them."""
+def draw(pixels: Mapping[int, Int64[np.ndarray, " _"]], total: int, seed: list[int]) -> Int64[torch.Tensor, "n 2"]:
+    """About `total` of the pixels {image: flat indices}, as many of each image, none twice; 0: all of them."""
     rng, share, drawn = np.random.default_rng(seed), -(-total // len(pixels)), []
     for image, found in pixels.items():
         if 0 < share < len(found):
@@ -104,9 +112,9 @@ def draw(pixels: Mapping[int, np.ndarray], total: int, seed: list[int]) -> torch
     return torch.from_numpy(np.concatenate(drawn))
 
 
-def remember(maps: Sequence[FeatureMap], others: Sequence[FeatureMap], candidates: torch.Tensor, share: float,
+def remember(maps: Sequence[FeatureMap], others: Sequence[FeatureMap], candidates: Int64[torch.Tensor, "n 2"], share: float,
              seed: int) -> Memory:
-    """Fill the banks from maps of the reconstructed modality and of the other one; candidates (n, 2) in order of images.
+    """Fill the banks from maps of the reconstructed modality and of the other one; candidates in order of images.
 
     B2 covers the features of `maps`, the pairs those of `others`: the values follow their keys.
     """
@@ -114,8 +122,9 @@ def remember(maps: Sequence[FeatureMap], others: Sequence[FeatureMap], candidate
     return Memory(CosineBank(gather(maps, trusted)), trusted, CosineBank(gather(others, pairs)), gather(maps, pairs), pairs)
 
 
-def choose_rows(maps: Sequence[FeatureMap], candidates: torch.Tensor, share: float, seed: int) -> torch.Tensor:
-    """A share of the candidate pixels (n, 2) that covers their features: greedy k-centre on a seeded 128-d projection.
+def choose_rows(maps: Sequence[FeatureMap], candidates: Int64[torch.Tensor, "n 2"], share: float,
+                seed: int) -> Int64[torch.Tensor, "rows 2"]:
+    """A share of the candidate pixels that covers their features: greedy k-centre on a seeded 128-d projection.
 
     Tokens are projected, not pixels: both maps are linear, so the features of all pixels never exist at full width. Fewer
     rows come back where the candidates hold fewer distinct features (invalid pixels share one zero).
@@ -131,7 +140,7 @@ def choose_rows(maps: Sequence[FeatureMap], candidates: torch.Tensor, share: flo
     return candidates[np.sort(greedy_coreset(thin, rows, reach=mean_reach(thin, starts), distinct=True))]
 
 
-def gather(maps: Sequence[FeatureMap], origin: torch.Tensor) -> torch.Tensor:
-    """Features (n, C) at pixels (n, 2) of several images, in order of images."""
+def gather(maps: Sequence[FeatureMap], origin: Int64[torch.Tensor, "n 2"]) -> Float32[torch.Tensor, "n C"]:
+    """Features at pixels of several images, in order of images."""
     image, pixel = origin.cpu().numpy().T
     return torch.cat([maps[i].at(pixel[image == i]) for i in np.unique(image)])

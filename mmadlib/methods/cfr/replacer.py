@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int, Int64
 from torch import nn
 
 from mmadlib.checks import check_fields
@@ -72,9 +74,13 @@ class Replacer(Trained):
     """
 
     settings: ReplaceSettings
+    memory: dict[str, Memory]
+    theta: dict[str, float]
+    retrieval_losses: dict[str, list[dict[str, float]]]
 
-    def reconstruct(self, side: str, maps: dict[str, FeatureMap], pixels: np.ndarray) -> torch.Tensor:
-        """The features of one side at some pixels, (n, C), from those of the other side."""
+    def reconstruct(self, side: str, maps: dict[str, FeatureMap],
+                    pixels: Int[np.ndarray, " n"]) -> Float32[torch.Tensor, "n C"]:
+        """The features of one side at some pixels, from those of the other side."""
         raise NotImplementedError
 
     @property
@@ -88,7 +94,7 @@ class Replacer(Trained):
         return {f"retriever_{side}": Retriever(widths[OTHER[side]], widths[side], self.settings.width) for side in sides}
 
     def fit(self, features: Sequence[Features], progress: bool = True, checkpoint: str | Path | None = None,
-            bank_features: Sequence[Features] | None = None) -> Replacer:
+            bank_features: Sequence[Features] | None = None) -> Self:
         """Train the mappers, fill the banks, train the retriever; errors as in Trained.fit.
 
         bank_features  the same samples in the backbone mode of banks and retriever training, where that is not the mode of
@@ -112,18 +118,18 @@ class Replacer(Trained):
         seen = inside if s.bank_mask else {i: np.arange(features[i].foreground.size) for i in inside}
         for side in bar(self.replaced, f"{self.name}: banks", progress):
             self.memory[side] = remember(maps[side], maps[OTHER[side]], self.draw(seen), s.coreset, self.seed)
-            self.theta[side] = s.theta if s.theta != "quantile" else self.normal_theta(side, features, self.draw(inside))
+            self.theta[side] = self.normal_theta(side, features, self.draw(inside)) if isinstance(s.theta, str) else s.theta
         for side in self.replaced if s.replace == "attention" else ():
             self.retrieval_losses[side] = self.train_retriever(side, maps, banks, progress, checkpoint)
         self.memory = {side: memory.subset(s.bank_subset, [self.seed, SUBSET]) for side, memory in self.memory.items()}
 
-    def draw(self, pixels: dict[int, np.ndarray]) -> torch.Tensor:
-        """At most about `candidates` of the pixels {image: pixels}, (n, 2)."""
+    def draw(self, pixels: dict[int, Int64[np.ndarray, " _"]]) -> Int64[torch.Tensor, "n 2"]:
+        """At most about `candidates` of the pixels {image: pixels}."""
         return draw(pixels, self.settings.candidates, [self.seed, CANDIDATES]).to(self.device)
 
     @torch.no_grad()
-    def normal_theta(self, side: str, features: Sequence[Features], pixels: torch.Tensor) -> float:
-        """The QUANTILE of rho over pixels (n, 2) of the training samples, which know nothing of their own image's rows."""
+    def normal_theta(self, side: str, features: Sequence[Features], pixels: Int64[torch.Tensor, "n 2"]) -> float:
+        """The QUANTILE of rho over pixels of the training samples, which know nothing of their own image's rows."""
         rho = []
         for i in pixels[:, 0].unique().tolist():
             maps = dict(zip(("rgb", "xyz"), self.maps(features[i]), strict=True))
@@ -150,11 +156,11 @@ class Replacer(Trained):
         return self.train(self.n_steps(s.retriever_epochs, s.retriever_steps), terms, net, adam, banks,
                           checkpoint and checkpoint / name, progress, name.replace("_", " "))
 
-    def replace(self, side: str, made: torch.Tensor, seen: dict[str, torch.Tensor],
-                valid: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Reconstructions (n, C) with the unreliable ones at valid pixels replaced, and rho (n,) of all of them.
+    def replace(self, side: str, made: Float32[torch.Tensor, "n C"], seen: dict[str, Float32[torch.Tensor, "n _"]],
+                valid: Bool[np.ndarray, " n"]) -> tuple[Float32[torch.Tensor, "n C"], Float32[np.ndarray, " n"]]:
+        """Reconstructions with the unreliable ones at valid pixels replaced, and rho of all of them.
 
-        seen  the observed features {"rgb": (n, C2), "xyz": (n, C3)} of the same pixels
+        seen  the observed features of the same pixels, by side
         """
         s, memory = self.settings, self.memory[side]
         rho = memory.unreliability(made)

@@ -6,6 +6,7 @@ Facts: CFR, Yuan-Honoka-Guo/CFR models/attention_retrieval.py.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 
@@ -21,11 +22,12 @@ class Retriever(nn.Module):
         self.value = nn.Linear(c_value, width, bias=False)
         self.out = nn.Identity() if width == c_value else nn.Linear(width, c_value, bias=False)
 
-    def weights(self, query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """softmax(q . k / sqrt(width)) over the neighbours: (n, C), (n, k, C) -> (n, k), rows sum to 1."""
+    def weights(self, query: Float[torch.Tensor, "n C"], keys: Float[torch.Tensor, "n k C"]) -> Float[torch.Tensor, "n k"]:
+        """softmax(q . k / sqrt(width)) over the k neighbours of each query; rows sum to 1."""
         q, k = self.query(query), self.key(keys)
         return ((q[:, None] * k).sum(-1) / q.shape[-1] ** 0.5).softmax(-1)
 
-    def forward(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """(n, C), keys (n, k, C) and values (n, k, C') of the neighbours -> (n, C')."""
+    def forward(self, query: Float[torch.Tensor, "n C"], keys: Float[torch.Tensor, "n k C"],
+                values: Float[torch.Tensor, "n k D"]) -> Float[torch.Tensor, "n D"]:
+        """The feature that the values of the k neighbours make."""
         return self.out((self.weights(query, keys)[..., None] * self.value(values)).sum(1))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from mmadlib.checks import check_fields
@@ -92,7 +93,8 @@ class CMDRIAD(Trained):
         self.grid = grid_size(features[0].size, self.settings.grid)
 
     def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
-        s, networks = self.settings, {}
+        s = self.settings
+        networks: dict[str, nn.Module] = {}
 
         def like(published: int, share: float) -> int:
             """A published width scaled to features of another width, to whole heads."""
@@ -129,8 +131,9 @@ class CMDRIAD(Trained):
             self._maps[i] = self.on_grid(features[i], self.needs)
         return self._maps[i]
 
-    def predictions(self, samples: Sequence[OnGrid]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """{distance: (predicted, observed)}, each (n, C), at the valid tokens of the samples."""
+    def predictions(self, samples: Sequence[OnGrid]) -> dict[str, tuple[Float[torch.Tensor, "n _C"],
+                                                                        Float[torch.Tensor, "n _C"]]]:
+        """{distance: (predicted, observed)} at the n valid tokens of the samples."""
         valid = torch.stack([sample.valid for sample in samples]).to(self.device)
         tokens = {side: torch.stack([sample.tokens(side) for sample in samples]) for side in samples[0].maps}
         at, net, found = {side: t[valid] for side, t in tokens.items()}, self.networks, {}

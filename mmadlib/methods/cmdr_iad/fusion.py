@@ -1,6 +1,6 @@
 """From the four distance maps of CMDR-IAD to one: reliability gate, confidence weights, product, smoothing.
 
-Source: ECGAI-Research/CMDR-IAD inference.py, and the figure there where a setting says so. Maps are float32 (H, W).
+Source: ECGAI-Research/CMDR-IAD inference.py, and the figure there where a setting says so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32
 
 from mmadlib.checks import check_fields
 from mmadlib.errors import SettingsError
@@ -45,35 +46,38 @@ class FusionSettings(TrainSettings):
             raise SettingsError(f"setting window={self.window}: an odd width is needed")
 
 
-def local_deviation(J: np.ndarray, window: int = 7) -> np.ndarray:
-    """s (H, W): root of the zero-padded window mean of (J - mu)^2, mu the mean of J over the whole image."""
+def local_deviation(J: Float32[np.ndarray, "H W"], window: int = 7) -> Float32[np.ndarray, "H W"]:
+    """s: root of the zero-padded window mean of (J - mu)^2, mu the mean of J over the whole image."""
     squares = torch.from_numpy((J - J.mean()) ** 2)[None]
     return F.avg_pool2d(squares, window, 1, window // 2)[0].sqrt().numpy()
 
 
-def reliability(J: np.ndarray, alpha: float = 4.0, beta: float = 2.0, window: int = 7) -> np.ndarray:
+def reliability(J: Float32[np.ndarray, "H W"], alpha: float = 4.0, beta: float = 2.0,
+                window: int = 7) -> Float32[np.ndarray, "H W"]:
     """G = sigmoid(W J) with W = alpha + beta * s / mean(s), in [0.5, 1] for J >= 0."""
     s = local_deviation(J, window)
     W = alpha + beta * s / (s.mean() + 1e-8)
     return 1 / (1 + np.exp(-W * J))
 
 
-def confident_mean(d2: np.ndarray, d3: np.ndarray, B: float = 0.3, confidence: str = "on") -> np.ndarray:
+def confident_mean(d2: Float[np.ndarray, "*shape"], d3: Float[np.ndarray, "*shape"], B: float = 0.3,
+                   confidence: str = "on") -> Float[np.ndarray, "*shape"]:
     """(w2 d2 + w3 d3) / (w2 + w3) with w = exp(-B d): below the plain mean, as the larger error weighs less."""
     rate = CONFIDENCE[confidence] * B
     w2, w3 = np.exp(rate * d2), np.exp(rate * d3)
     return (w2 * d2 + w3 * d3) / (w2 + w3 + 1e-8)
 
 
-def fuse(parts: Mapping[str, np.ndarray], seen: np.ndarray, s: FusionSettings) -> np.ndarray:
-    """Psi (H, W) before its smoothing, from the distance maps; zero outside `seen`.
+def fuse(parts: Mapping[str, Float32[np.ndarray, "H W"]], seen: Bool[np.ndarray, "H W"],
+         s: FusionSettings) -> Float32[np.ndarray, "H W"]:
+    """Psi before its smoothing, from the distance maps; zero outside `seen`.
 
     Without the mapping errors (one modality) it is the one reconstruction error, that of RGB smoothed.
     """
     rec = {name: parts[name] for name in ("rec_rgb", "rec_xyz") if name in parts}
     if "rec_rgb" in rec:
         rec["rec_rgb"] = smooth(rec["rec_rgb"], s.rec_smooth)
-    A_rec = confident_mean(*rec.values(), s.B, s.confidence) if len(rec) == 2 else next(iter(rec.values()))
+    A_rec = confident_mean(rec["rec_rgb"], rec["rec_xyz"], s.B, s.confidence) if len(rec) == 2 else next(iter(rec.values()))
     if "map_rgb" not in parts:
         return np.where(seen, A_rec, 0)
     J = parts["map_rgb"] * parts["map_xyz"]
@@ -81,7 +85,7 @@ def fuse(parts: Mapping[str, np.ndarray], seen: np.ndarray, s: FusionSettings) -
     return np.where(seen, A_map * A_rec, 0)
 
 
-def finished(parts: Mapping[str, np.ndarray], seen: np.ndarray, s: FusionSettings) -> Scores:
+def finished(parts: Mapping[str, Float32[np.ndarray, "H W"]], seen: Bool[np.ndarray, "H W"], s: FusionSettings) -> Scores:
     """The smoothed Psi, its image score and the distance maps themselves."""
     blur = s.smooth if s.smooth != "auto" else "box_cfm" if "map_rgb" in parts else "none"
     smoothed = smooth(fuse(parts, seen, s), blur)

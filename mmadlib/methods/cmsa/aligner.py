@@ -6,11 +6,12 @@ The idea is CMSA's (paper); raster, sampling of cells and schedule are (reconstr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int
 from torch import nn
 
 from mmadlib.checks import check_fields
@@ -62,7 +63,11 @@ class Aligner(Trained):
     """networks "phi_2", "phi_3": heads of RGB and 3D features, none where `aligned` is False."""
 
     settings: AlignSettings
-    aligned = True
+
+    @property
+    def aligned(self) -> bool:
+        """Whether there are heads at all."""
+        return True
 
     def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
         s, widths = self.settings, {"phi_2": c2, "phi_3": c3} if self.aligned else {}
@@ -93,8 +98,8 @@ class Aligner(Trained):
         maps = {side: self.standardise(features, side, self.device) for side in sides}
         return on_grid(maps, self.seen(features), grid_size(features.size, grid))
 
-    def at_cells(self, sample: OnGrid) -> dict[str, torch.Tensor]:
-        """Features {side: (n, C)} of the valid cells of a raster, in reading order."""
+    def at_cells(self, sample: OnGrid) -> dict[str, Float[torch.Tensor, "n _C"]]:
+        """Features by side of the valid cells of a raster, in reading order."""
         cells = np.flatnonzero(sample.valid)
         return {side: fmap.at(cells) for side, fmap in sample.maps.items()}
 
@@ -122,12 +127,13 @@ class Aligner(Trained):
         return {"contrast": torch.stack(contrast).mean(), "direct": s.lam * cosine_loss(z2, z3)}
 
     def gather(self, features: Sequence[Features], sides: Sequence[str],
-               grid: int) -> tuple[dict[str, torch.Tensor], np.ndarray, int]:
-        """Normal cells: features {side: (n, C)}, the image (n,) of each, and the number of cells that they are drawn from.
+               grid: int) -> tuple[dict[str, Float[torch.Tensor, "n _C"]], Int[np.ndarray, " n"], int]:
+        """Normal cells: features by side, the image of each cell, and the number of cells that they are drawn from.
 
         About `candidates` of them, as many of each image.
         """
-        share, x, image, total = -(-self.settings.candidates // len(self.usable)), {side: [] for side in sides}, [], 0
+        share, image, total = -(-self.settings.candidates // len(self.usable)), [], 0
+        x: dict[str, list[torch.Tensor]] = {side: [] for side in sides}
         for i in self.usable:
             sample = self.raster(features[i], sides, grid)
             cells = np.flatnonzero(sample.valid)
@@ -144,20 +150,22 @@ class Aligner(Trained):
         """Whether the heads are solved for, not trained."""
         return self.aligned and self.settings.align == "cca"
 
-    def solved(self, x: dict[str, torch.Tensor]) -> dict[str, nn.Module]:
-        """Heads in closed form from normal cells {side: (n, C)}."""
+    def solved(self, x: dict[str, Float[torch.Tensor, "n _C"]]) -> dict[str, nn.Module]:
+        """Heads in closed form from the features of normal cells by side."""
         heads = canonical(x["rgb"], x["xyz"], self.settings.d or ALIGN[self.settings.align], self.settings.ridge)
         return {name: head.to(self.device).eval() for name, head in zip(PHI.values(), heads, strict=True)}
 
-    def misalignment(self, x: dict[str, torch.Tensor], networks: dict[str, nn.Module] | None = None) -> torch.Tensor:
-        """A_x (n,) of features {side: (n, C)} by the heads of the method, or by others."""
+    def misalignment(self, x: dict[str, Float[torch.Tensor, "n _C"]],
+                     networks: Mapping[str, nn.Module] | None = None) -> Float32[torch.Tensor, " n"]:
+        """A_x of features by side, by the heads of the method or by others."""
         networks = networks or self.networks
         return misalignment(*(networks[phi](x[side]) for side, phi in PHI.items()))
 
-    def held_out(self, x: dict[str, torch.Tensor], image: np.ndarray) -> torch.Tensor:
-        """A_x (n,) of normal cells {side: (n, C)} by heads solved for without their fold; empty for a single cell.
+    def held_out(self, x: dict[str, Float[torch.Tensor, "n _C"]],
+                 image: Int[np.ndarray, " n"]) -> Float32[torch.Tensor, " _n"]:
+        """A_x of normal cells by heads solved for without their fold; empty for a single cell.
 
-        image (n,)  which image a cell is of, image by image
+        image  which image a cell is of, image by image
         """
         fold, found = torch.from_numpy(folds(image)), torch.zeros(len(image))
         for own in (fold == i for i in fold.unique()):
@@ -168,8 +176,8 @@ class Aligner(Trained):
         return found
 
 
-def folds(image: np.ndarray) -> np.ndarray:
-    """The fold (n,) of each cell, given the image (n,) that it is of: its image, or one of FOLDS groups of more images.
+def folds(image: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The fold of each cell, given the image that it is of: its image, or one of FOLDS groups of more images.
 
     The cells of a single image, in reading order, are cut into strips: neighbours see the same pixels, so that cells drawn at
     random would be interpolations of those that a closed form is solved on.

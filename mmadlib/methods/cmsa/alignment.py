@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import nn
 
 from mmadlib.methods.distances import cosine_loss, prediction_error
@@ -29,40 +30,45 @@ class Head(nn.Sequential):
 class Canonical(nn.Module):
     """A head in closed form: (x - mean) @ matrix, each canonical pair weighted by its correlation. Nothing to train.
 
-    mean (C,), matrix (C, d), correlations (d,) in [0, 1], largest first: zeros until `canonical` has set them
+    correlations  in [0, 1], largest first; all three are zeros until `canonical` has set them
     """
+
+    mean: Float32[torch.Tensor, " C"]
+    matrix: Float32[torch.Tensor, "C d"]
+    correlations: Float32[torch.Tensor, " d"]
 
     def __init__(self, width: int, d: int = 64) -> None:
         super().__init__()
         for name, shape in {"mean": (width,), "matrix": (width, d), "correlations": (d,)}.items():
             self.register_buffer(name, torch.zeros(shape))
 
-    def variates(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, d), of unit variance and without correlations on the cells that they were found on."""
+    def variates(self, x: Float[torch.Tensor, "n C"]) -> Float[torch.Tensor, "n d"]:
+        """Of unit variance and without correlations on the cells that they were found on."""
         return (x - self.mean) @ self.matrix
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Float[torch.Tensor, "n C"]) -> Float[torch.Tensor, "n d"]:
         return self.variates(x) * self.correlations
 
 
-def misalignment(z2: torch.Tensor, z3: torch.Tensor) -> torch.Tensor:
-    """A_x = 1 - <z2, z3> of the normalised latents, (n,), in [0, 2]: half the squared distance, exact near zero.
+def misalignment(z2: Float[torch.Tensor, "n d"], z3: Float[torch.Tensor, "n d"]) -> Float32[torch.Tensor, " n"]:
+    """A_x = 1 - <z2, z3> of the normalised latents, in [0, 2]: half the squared distance, exact near zero.
 
     A latent of length zero is at .5 from all others.
     """
     return prediction_error(z2.float(), z3.float()) ** 2 / 2
 
 
-def close(cells: torch.Tensor, width: int, radius: int) -> torch.Tensor:
-    """bool (n, n): pairs of cells, flat indices (n,) of a raster with `width` columns, within a Chebyshev distance."""
+def close(cells: Int[torch.Tensor, " n"], width: int, radius: int) -> Bool[torch.Tensor, "n n"]:
+    """Pairs of cells, flat indices of a raster with `width` columns, within a Chebyshev distance."""
     row, column = cells // width, cells % width
     return torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs()) <= radius
 
 
-def infonce(z2: torch.Tensor, z3: torch.Tensor, tau: float = 0.1, left_out: torch.Tensor | None = None) -> torch.Tensor:
+def infonce(z2: Float[torch.Tensor, "n d"], z3: Float[torch.Tensor, "n d"], tau: float = 0.1,
+            left_out: Bool[torch.Tensor, "n n"] | None = None) -> Float32[torch.Tensor, ""]:
     """.5 [CE(S, diag) + CE(S^T, diag)], S = <z2_i, z3_j> / tau, in float32; log n when all latents coincide.
 
-    left_out  bool (n, n), symmetric: pairs that do not count as negatives. A positive pair always counts.
+    left_out  symmetric: pairs that do not count as negatives. A positive pair always counts.
     """
     with torch.autocast(z2.device.type, enabled=False):
         S = F.normalize(z2.float(), dim=-1) @ F.normalize(z3.float(), dim=-1).T / tau
@@ -72,12 +78,12 @@ def infonce(z2: torch.Tensor, z3: torch.Tensor, tau: float = 0.1, left_out: torc
     return (F.cross_entropy(S, own) + F.cross_entropy(S.T, own)) / 2
 
 
-def variance_hinge(z: torch.Tensor) -> torch.Tensor:
+def variance_hinge(z: Float[torch.Tensor, "n d"]) -> Float32[torch.Tensor, ""]:
     """Mean over the d latents of max(0, 1 - deviation), eps 1e-4 under the root: 0 when all deviations are 1 or more."""
     return F.relu(1 - (z.float().var(0, correction=0) + 1e-4).sqrt()).mean()
 
 
-def covariance_penalty(z: torch.Tensor) -> torch.Tensor:
+def covariance_penalty(z: Float[torch.Tensor, "n d"]) -> Float32[torch.Tensor, ""]:
     """Sum of the squared covariances of different latents, divided by d."""
     z = z.float() - z.float().mean(0)
     with torch.autocast(z.device.type, enabled=False):
@@ -85,7 +91,7 @@ def covariance_penalty(z: torch.Tensor) -> torch.Tensor:
     return (covariance**2).sum().sub((covariance.diagonal() ** 2).sum()) / z.shape[1]
 
 
-def vicreg(z2: torch.Tensor, z3: torch.Tensor) -> Terms:
+def vicreg(z2: Float[torch.Tensor, "n d"], z3: Float[torch.Tensor, "n d"]) -> Terms:
     """Weighted terms over all n cells, the last two summed over both sides: 1 - mean cos, variance hinge, covariances.
 
     Published with the squared distance in place of the cosine, which is what the map measures here.
@@ -95,15 +101,16 @@ def vicreg(z2: torch.Tensor, z3: torch.Tensor) -> Terms:
     return {name: VICREG[name] * term for name, term in terms.items()}
 
 
-def whitener(x: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Symmetric W (C, C) with W (covariance + ridge v I) W = I for centred x (n, C) float64; v is the mean variance."""
+def whitener(x: Float64[torch.Tensor, "n C"], ridge: float) -> Float64[torch.Tensor, "C C"]:
+    """Symmetric W with W (covariance + ridge v I) W = I for centred x; v is the mean variance."""
     covariance = x.T @ x / len(x)
     floor = ridge * covariance.diagonal().mean().clamp_min(1e-12)
     values, vectors = torch.linalg.eigh(covariance + floor * torch.eye(len(covariance), dtype=x.dtype))
     return vectors / values.clamp_min(floor).sqrt() @ vectors.T
 
 
-def canonical(x2: torch.Tensor, x3: torch.Tensor, d: int, ridge: float = 1e-3) -> tuple[Canonical, Canonical]:
+def canonical(x2: Float[torch.Tensor, "n C2"], x3: Float[torch.Tensor, "n C3"], d: int,
+              ridge: float = 1e-3) -> tuple[Canonical, Canonical]:
     """Canonical correlations of x2 (n, C2) and x3 (n, C3): whiten both, decompose their cross-covariance, keep d pairs.
 
     In float64 on the CPU. A pair's sign is that of its largest coefficient in x2, made positive. d is at most min(C2, C3).
@@ -120,4 +127,4 @@ def canonical(x2: torch.Tensor, x3: torch.Tensor, d: int, ridge: float = 1e-3) -
         head = Canonical(*matrix.shape)
         head.load_state_dict({"mean": mean, "matrix": matrix, "correlations": s[:d].clamp(0, 1)})
         heads.append(head)
-    return tuple(heads)
+    return heads[0], heads[1]

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32
 
 from mmadlib.checks import one_of
 
 FUSIONS = ("add", "product", "max")
 
 
-def normal_range(distances: torch.Tensor) -> torch.Tensor:
-    """Mean and deviation (2,) float32 of normal distances (n,); a deviation of 0 reads as 1, none at all as (0, 1).
+def normal_range(distances: Float[torch.Tensor, " n"]) -> Float32[torch.Tensor, "pair=2"]:
+    """Mean and deviation of normal distances; a deviation of 0 reads as 1, none at all as (0, 1).
 
     0 is what lies below 1e-6 of the largest distance, or below what float32 resolves near zero.
     """
@@ -24,15 +25,16 @@ def normal_range(distances: torch.Tensor) -> torch.Tensor:
     return torch.stack([values.mean(), torch.where(std > floor, std, 1.0)]).float()
 
 
-def calibrated(distance: np.ndarray, normal: torch.Tensor) -> np.ndarray:
-    """(A - mean) / deviation, float32: mean 0 and deviation 1 on the cells that the range was taken from."""
+def calibrated(distance: Float[np.ndarray, "*shape"],
+               normal: Float32[torch.Tensor, "pair=2"]) -> Float32[np.ndarray, "*shape"]:
+    """(A - mean) / deviation: mean 0 and deviation 1 on the cells that the range was taken from."""
     mean, std = normal.tolist()
     return ((distance - mean) / std).astype(np.float32)
 
 
-def fuse(raw: Mapping[str, np.ndarray], ranges: Mapping[str, torch.Tensor], weights: Mapping[str, float],
-         rule: str = "add") -> np.ndarray:
-    """One map (H, W) of the distance maps A_i >= 0; with weights (1, .5, .5) of inter, bank2 and bank3:
+def fuse(raw: Mapping[str, Float32[np.ndarray, "H W"]], ranges: Mapping[str, Float32[torch.Tensor, "pair=2"]],
+         weights: Mapping[str, float], rule: str = "add") -> Float32[np.ndarray, "H W"]:
+    """One map of the distance maps A_i >= 0; with weights (1, .5, .5) of inter, bank2 and bank3:
 
     add      max(A_x', 0) + .5 (max(A_2', 0) + max(A_3', 0)), A' calibrated
     max      the largest of these three

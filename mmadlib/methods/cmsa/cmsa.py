@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32
 
 from mmadlib.checks import check_fields
 from mmadlib.errors import SettingsError
@@ -147,13 +148,13 @@ class CMSA(Aligner):
                 distances = self.banks[part].normal_distances(rows, image, chosen, s.k)
             self.ranges[part] = normal_range(distances) if s.calibrate else torch.tensor([0.0, 1.0])
 
-    def remembered(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What a bank sees of the features {side: (n, C)} of its side: themselves, or their latents."""
+    def remembered(self, x: dict[str, Float[torch.Tensor, "n _C"]]) -> Float[torch.Tensor, "n _"]:
+        """What a bank sees of the features {side: x} of its side: themselves, or their latents."""
         (side, found), = x.items()
         return self.networks[PHI[side]](found) if self.settings.bank_space == "latent" else found
 
-    def distances(self, part: str, x: dict[str, torch.Tensor]) -> torch.Tensor:
-        """A_x, A_2 or A_3 (n,) of features {side: (n, C)}; sides that the map does not look at are ignored."""
+    def distances(self, part: str, x: dict[str, Float[torch.Tensor, "n _C"]]) -> Float32[torch.Tensor, " n"]:
+        """A_x, A_2 or A_3 of features by side; sides that the map does not look at are ignored."""
         if part == "inter":
             return self.misalignment(x)
         rows = self.remembered({side: x[side] for side in LOOKS_AT[part]})

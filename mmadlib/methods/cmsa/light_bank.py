@@ -10,23 +10,26 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32, Int, Int64
 from sklearn.decomposition import PCA
 
 from mmadlib.methods.banks import Bank, greedy_coreset
 
 
 class LightBank:
-    """Rows (M, D) float32 of length 1, searched by Euclidean distance; features are projected as the rows were.
+    """Rows of length 1, searched by Euclidean distance; features are projected as the rows were.
 
-    mean (C,), axes (C, D)  principal axes of normal features; None: features are taken as they are
+    mean, axes  principal axes of normal features; None: features are taken as they are
     """
 
-    def __init__(self, rows: torch.Tensor, mean: torch.Tensor | None = None, axes: torch.Tensor | None = None) -> None:
+    def __init__(self, rows: Float32[torch.Tensor, "M D"], mean: Float32[torch.Tensor, " C"] | None = None,
+                 axes: Float32[torch.Tensor, "C D"] | None = None) -> None:
         self.bank, self.mean, self.axes = Bank(rows), mean, axes
 
     @classmethod
-    def of(cls, x: torch.Tensor, size: int, dims: int = 0, seed: int = 0) -> tuple[LightBank, np.ndarray]:
-        """A bank of `size` of the normal features x (n, C), n >= 1, that cover them, and which these are, int64 (M,).
+    def of(cls, x: Float[torch.Tensor, "n C"], size: int, dims: int = 0,
+           seed: int = 0) -> tuple[LightBank, Int64[np.ndarray, " M"]]:
+        """A bank of `size` of the normal features x, n >= 1, that cover them, and which these are.
 
         dims  principal axes kept, at most min(n, C); 0: no projection
         """
@@ -44,17 +47,18 @@ class LightBank:
         """Of the rows and the projection, as saved."""
         return sum(t.numel() * t.element_size() for t in self.state().values())
 
-    def distance(self, x: torch.Tensor, k: int = 1) -> torch.Tensor:
-        """Mean distance (n,) float32 of features x (n, C) to their k nearest rows, in [0, 2]."""
+    def distance(self, x: Float[torch.Tensor, "n C"], k: int = 1) -> Float32[torch.Tensor, " n"]:
+        """Mean distance of features x to their k nearest rows, in [0, 2]."""
         return self.bank.distance(project(x, self.mean, self.axes), k)[0].mean(1)
 
-    def normal_distances(self, x: torch.Tensor, image: np.ndarray, chosen: np.ndarray, k: int = 1) -> torch.Tensor:
-        """Distances (m,) of features x (n, C) that the bank was chosen from, none of them to a row of its own image.
+    def normal_distances(self, x: Float[torch.Tensor, "n C"], image: Int[np.ndarray, " n"], chosen: Int64[np.ndarray, " M"],
+                         k: int = 1) -> Float32[torch.Tensor, " m"]:
+        """Distances of features x that the bank was chosen from, none of them to a row of its own image.
 
         Image by image, not in the order of x, and not of every feature, m <= n: they are for a range, not for a map.
 
-        image (n,)  which image a feature is of. An image that owns all rows is left out. With one image only, its features
-                    that are no rows are measured; where all are rows, each against the other rows
+        image  which image a feature is of. An image that owns all rows is left out. With one image only, its features that
+               are no rows are measured; where all are rows, each against the other rows
         """
         unit, owner = project(x, self.mean, self.axes), image[chosen]
         if len(np.unique(image)) > 1:
@@ -69,8 +73,8 @@ class LightBank:
 
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors to save."""
-        projection = {} if self.axes is None else {"mean": self.mean, "axes": self.axes}
-        return {"rows": self.bank.rows} | projection
+        kept = {"rows": self.bank.rows, "mean": self.mean, "axes": self.axes}
+        return {name: tensor for name, tensor in kept.items() if tensor is not None}
 
     @classmethod
     def restored(cls, state: Mapping[str, torch.Tensor]) -> LightBank:
@@ -78,7 +82,8 @@ class LightBank:
         return cls(state["rows"], state.get("mean"), state.get("axes"))
 
 
-def project(x: torch.Tensor, mean: torch.Tensor | None, axes: torch.Tensor | None) -> torch.Tensor:
-    """Features (n, C) on the axes if there are any, then of length 1: float32 (n, D) on the CPU."""
+def project(x: Float[torch.Tensor, "n C"], mean: Float32[torch.Tensor, " C"] | None,
+            axes: Float32[torch.Tensor, "C D"] | None) -> Float32[torch.Tensor, "n D"]:
+    """Features on the axes if there are any, then of length 1, on the CPU."""
     x = x.detach().float().cpu()
-    return F.normalize(x if axes is None else (x - mean) @ axes, dim=1)
+    return F.normalize(x if mean is None or axes is None else (x - mean) @ axes, dim=1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float, Float32
 
 from mmadlib.checks import check_fields, one_of
 from mmadlib.errors import SettingsError
@@ -100,14 +100,15 @@ VARIANTS: dict[str, dict] = {
 }
 
 
-def loss(predicted: torch.Tensor, observed: torch.Tensor, distance: str = "cosine") -> torch.Tensor:
-    """D of Eqs. 8 and 9 over n pixels (n, C): 1 - mean cos, or the mean distance of unit vectors; in [0, 2]."""
+def loss(predicted: Float[torch.Tensor, "n C"], observed: Float[torch.Tensor, "n C"],
+         distance: str = "cosine") -> Float32[torch.Tensor, ""]:
+    """D of Eqs. 8 and 9 over n pixels: 1 - mean cos, or the mean distance of unit vectors; in [0, 2]."""
     if distance == "cosine":
         return cosine_loss(predicted, observed)
     return prediction_error(predicted.float(), observed.float()).mean()
 
 
-def aggregate(maps: Sequence[np.ndarray], rule: str = "product", power: float = 1.0) -> np.ndarray:
+def aggregate(maps: Sequence[Float[np.ndarray, "H W"]], rule: str = "product", power: float = 1.0) -> Float[np.ndarray, "H W"]:
     """One map of several: (product)^power (Table 4 with 1, Eq. 11 and its text with 1/2 and 1/4), add or max."""
     rules = {"product": lambda: np.prod(maps, axis=0) ** power, "add": lambda: np.sum(maps, axis=0),
              "max": lambda: np.max(maps, axis=0)}
@@ -149,16 +150,17 @@ class CPIR(Trained):
     SETTINGS = Settings
     VARIANTS = VARIANTS
     settings: Settings
+    networks: dict[str, Module]
 
-    def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
+    def build(self, c2: int, c3: int) -> dict[str, Module]:
         return modules(self.settings, c2, c3)
 
     def terms(self, features: Sequence[Features], step: int) -> Terms:
         """L_pred + beta L_recon (Eq. 10), a term for each part."""
         return in_chunks(self.losses_of, *self.pairs(features, step), size=CHUNK)
 
-    def losses_of(self, F2: torch.Tensor, F3: torch.Tensor) -> Terms:
-        """The same for pixels F2 (n, C2), F3 (n, C3)."""
+    def losses_of(self, F2: Float[torch.Tensor, "n C2"], F3: Float[torch.Tensor, "n C3"]) -> Terms:
+        """The same for some pixels."""
         s, observed = self.settings, {"rgb": F2, "xyz": F3}
         return {part: (s.beta if part.startswith("recon") else 1) * loss(out, observed[PARTS[part][1]], s.distance)
                 for part, out in run(self.networks, s.routes, F2, F3).items()}

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import nn
 
 from mmadlib.checks import one_of
@@ -44,7 +45,7 @@ def chains(pred_net: str, recon_net: str) -> dict[str, Chain]:
 
 
 class Module(nn.Module):
-    """Linear, activation, Linear: (n, c_in) -> (n, c_out), and `after` behind, for modules that end in the latent."""
+    """Linear, activation, Linear, and `after` behind, for modules that end in the latent."""
 
     def __init__(self, c_in: int, c_out: int, hidden: int, act: str = "gelu", after: str = "none") -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Module(nn.Module):
         self.input, self.output = nn.Linear(c_in, hidden), nn.Linear(hidden, c_out)
         self.act, self.after, self.plain = ACTIVATIONS[act], ACTIVATIONS[after], after == "none"
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Float[torch.Tensor, "n c_in"]) -> Float[torch.Tensor, "n c_out"]:
         return self.after(self.output(self.act(self.input(x))))
 
 
@@ -66,9 +67,9 @@ def beginnings(routes: Mapping[str, Chain]) -> list[Chain]:
     return list(dict.fromkeys(chain[:n] for chain in routes.values() for n in range(1, len(chain) + 1)))
 
 
-def run(networks: Mapping[str, nn.Module], routes: Mapping[str, Chain], F2: torch.Tensor,
-        F3: torch.Tensor) -> dict[str, torch.Tensor]:
-    """part -> output (n, C) for features F2 (n, C2) and F3 (n, C3); a beginning that chains share is run once."""
+def run(networks: Mapping[str, nn.Module], routes: Mapping[str, Chain], F2: Float[torch.Tensor, "n C2"],
+        F3: Float[torch.Tensor, "n C3"]) -> dict[str, Float[torch.Tensor, "n _"]]:
+    """part -> output for features F2 and F3; a beginning that chains share is run once."""
     found: dict[Chain, torch.Tensor] = {}
     for chain in beginnings(routes):
         before = found[chain[:-1]] if chain[1:] else (F2 if ENDS[chain[0]][0] == "2" else F3)
@@ -94,11 +95,12 @@ class Scorer:
 
     def __init__(self, networks: Mapping[str, Module], routes: Mapping[str, Chain]) -> None:
         self.networks, self.routes = networks, routes
-        self.links = {pair: link(*(networks[name] for name in pair))
-                      for pair in {pair for chain in routes.values() for pair in pairwise(chain)}}
+        pairs = {pair for chain in routes.values() for pair in pairwise(chain)}
+        self.links: dict[Chain, Callable[[torch.Tensor], torch.Tensor]] = {
+            (a, b): link(networks[a], networks[b]) for a, b in pairs}
 
-    def __call__(self, maps: Mapping[str, FeatureMap], pixels: np.ndarray) -> dict[str, torch.Tensor]:
-        """part -> output (n, C); maps by modality, only those that a chain starts from are needed."""
+    def __call__(self, maps: Mapping[str, FeatureMap], pixels: Int[np.ndarray, " n"]) -> dict[str, Float[torch.Tensor, "n _"]]:
+        """part -> output; maps by modality, only those that a chain starts from are needed."""
         found: dict[Chain, torch.Tensor] = {}
         for chain in beginnings(self.routes):
             net = self.networks[chain[-1]]

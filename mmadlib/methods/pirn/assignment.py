@@ -6,23 +6,35 @@ regularisation, iterations and the unbalanced rules are a reconstruction. Stays 
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32
 
 from mmadlib.methods.pirn.sinkhorn import sinkhorn
 
 RULES = ("ot", "softmax", "sigmoid", "linear")
 
 
-def cosines(Z: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
-    """cos(p_k, z_n), (..., K, N), of tokens Z (..., N, D) and prototypes P (..., K, D), in float32; 0 with a zero vector."""
+class Transport(TypedDict):
+    """How the weights are found, whatever the rule: keywords of `assign`."""
+
+    eps: float
+    iterations: int
+    detach: bool
+
+
+def cosines(Z: Float[torch.Tensor, "... N D"], P: Float[torch.Tensor, "... K D"]) -> Float32[torch.Tensor, "... K N"]:
+    """cos(p_k, z_n) of tokens Z and prototypes P; 0 with a zero vector."""
     with torch.autocast(Z.device.type, enabled=False):
         return F.normalize(P.float(), dim=-1) @ F.normalize(Z.float(), dim=-1).transpose(-1, -2)
 
 
-def assign(Z: torch.Tensor, P: torch.Tensor, valid: torch.Tensor, rule: str = "ot", eps: float = 0.05, iterations: int = 50,
-           detach: bool = False) -> torch.Tensor:
-    """Weights T (..., K, N) of prototypes P (..., K, D) for tokens Z (..., N, D); a valid token's weights sum to 1.
+def assign(Z: Float[torch.Tensor, "... N D"], P: Float[torch.Tensor, "... K D"], valid: Bool[torch.Tensor, "... N"],
+           rule: str = "ot", eps: float = 0.05, iterations: int = 50,
+           detach: bool = False) -> Float32[torch.Tensor, "... K N"]:
+    """Weights T of prototypes P for tokens Z; a valid token's weights sum to 1.
 
     rule    ot: balanced | softmax of cos / eps | sigmoid of cos / eps | linear: 1 + cos, the last two over their sum
     detach  no gradient through the weights, only through the prototypes that they mix
@@ -39,8 +51,8 @@ def assign(Z: torch.Tensor, P: torch.Tensor, valid: torch.Tensor, rule: str = "o
         return T * valid.unsqueeze(-2)
 
 
-def usage(T: torch.Tensor) -> dict[str, float]:
-    """How evenly a plan T (K, N) uses its prototypes.
+def usage(T: Float[torch.Tensor, "K N"]) -> dict[str, float]:
+    """How evenly a plan T uses its prototypes.
 
     perplexity  exp of the entropy of the prototypes' masses, from 1 (one carries all) to K (balanced)
     ratio       largest mass over the smallest;   largest, smallest  in fair shares N/K

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Float32
 from torch import nn
 
 from mmadlib.checks import check_fields
-from mmadlib.methods.pirn.assignment import RULES, assign
+from mmadlib.methods.pirn.assignment import RULES, Transport, assign
 from mmadlib.methods.pirn.communication import Communication
 from mmadlib.methods.pirn.refinement import CONTEXTS, Refinement
 from mmadlib.methods.training import ByShots
@@ -56,14 +57,14 @@ class Layer(nn.Module):
     def __init__(self, width: int, modalities: int, s: CascadeSettings) -> None:
         super().__init__()
         self.rule, self.always = s.assign, s.apr_infer
-        self.transport = {"eps": s.eps, "iterations": s.iterations, "detach": s.plan == "detached"}
+        self.transport: Transport = {"eps": s.eps, "iterations": s.iterations, "detach": s.plan == "detached"}
         self.refine = Refinement(width, modalities, s.assign if s.apr == "same" else s.apr, s.gru)
         self.communicate = Communication(width, s.heads, s.graph_heads, s.neighbours, s.mnc_stage1, s.mnc_purify,
                                          s.mnc_residual, s.gamma_frozen) if s.mnc and modalities == 2 else None
 
-    def forward(self, Z: torch.Tensor, P: torch.Tensor,
-                valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Z_rec (M, B, N, D), P' (M, B, K, D) and the plan T (M, B, K, N); M modalities, B images, N tokens."""
+    def forward(self, Z: Float[torch.Tensor, "M B N D"], P: Float[torch.Tensor, "M B K D"], valid: Bool[torch.Tensor, "B N"],
+                ) -> tuple[Float[torch.Tensor, "M B N D"], Float[torch.Tensor, "M B K D"], Float32[torch.Tensor, "M B K N"]]:
+        """Z_rec, P' and the plan T; M modalities, B images, N tokens."""
         if self.training or self.always:
             P = self.refine(Z, P, valid, **self.transport)
         T = assign(Z, P, valid.expand(len(Z), *valid.shape), self.rule, **self.transport)
@@ -74,19 +75,22 @@ class Layer(nn.Module):
 class Cascade(nn.Module):
     """L layers over one codebook a modality.
 
-    prototypes  (M, K, D), the learned ones: parameters, never written while scoring
-    leak        (epochs + 1,) the leak probe before each epoch and at the end; NaN where it was not taken
+    prototypes  the learned ones: parameters, never written while scoring
+    leak        the leak probe before each epoch and at the end; NaN where it was not taken
     """
 
-    def __init__(self, prototypes: torch.Tensor, epochs: int, s: CascadeSettings) -> None:
+    leak: Float32[torch.Tensor, " epochs+1"]
+
+    def __init__(self, prototypes: Float32[torch.Tensor, "M K D"], epochs: int, s: CascadeSettings) -> None:
         super().__init__()
         modalities, _, width = prototypes.shape
         self.prototypes, self.carry = nn.Parameter(prototypes.clone()), s.carry
         self.layers = nn.ModuleList(Layer(width, modalities, s) for _ in range(s.L))
         self.register_buffer("leak", torch.full((epochs + 1,), torch.nan))
 
-    def forward(self, E: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction Z_rec (M, B, N, D) of tokens E (M, B, N, D), valid bool (B, N), and the last layer's plan."""
+    def forward(self, E: Float[torch.Tensor, "M B N D"], valid: Bool[torch.Tensor, "B N"],
+                ) -> tuple[Float[torch.Tensor, "M B N D"], Float32[torch.Tensor, "M B K N"]]:
+        """Reconstruction Z_rec of tokens E, and the last layer's plan."""
         learned = self.prototypes[:, None].expand(-1, E.shape[1], -1, -1)
         Z, P = E, learned
         for layer in self.layers:

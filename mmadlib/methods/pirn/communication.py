@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import nn
 
 from mmadlib.methods.pirn.assignment import cosines
@@ -18,9 +19,8 @@ from mmadlib.methods.pirn.assignment import cosines
 SLOPE = 0.2  # of the leaky ReLU in graph attention
 
 
-def cross_edges(P: torch.Tensor, k: int) -> torch.Tensor:
-    """Edges bool (B, 2K, 2K) of prototypes P (2, B, K, D): each node's k most similar ones of the other modality, made
-    symmetric, and itself."""
+def cross_edges(P: Float[torch.Tensor, "2 B K D"], k: int) -> Bool[torch.Tensor, "B 2*K 2*K"]:
+    """Edges of prototypes P: each node's k most similar ones of the other modality, made symmetric, and itself."""
     K = P.shape[2]
     similarity, edges = cosines(P[1], P[0]), torch.zeros(P.shape[1], 2 * K, 2 * K, dtype=torch.bool, device=P.device)
     if k:
@@ -40,8 +40,8 @@ class GraphAttention(nn.Module):
         self.ends = nn.Parameter(torch.empty(2, heads, width // heads))
         nn.init.xavier_uniform_(self.ends)
 
-    def forward(self, P: torch.Tensor) -> torch.Tensor:
-        """Aligned prototypes, of the shape of P (2, B, K, D)."""
+    def forward(self, P: Float[torch.Tensor, "2 B K D"]) -> Float[torch.Tensor, "2 B K D"]:
+        """Aligned prototypes."""
         H = torch.cat([P[0], P[1]], dim=1)
         W = self.project(H).unflatten(-1, (self.heads, -1))  # (B, 2K, heads, D / heads)
         to, of = ((W * end).sum(-1) for end in self.ends)
@@ -59,8 +59,8 @@ class GatedCrossAttention(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.gamma = nn.Parameter(torch.zeros(()), requires_grad=not frozen)
 
-    def forward(self, Z: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
-        """(B, N, D) of tokens Z (B, N, D) and prototypes P (B, K, D)."""
+    def forward(self, Z: Float[torch.Tensor, "B N D"], P: Float[torch.Tensor, "B K D"]) -> Float[torch.Tensor, "B N D"]:
+        """What tokens Z take from prototypes P."""
         return torch.tanh(self.gamma) * self.attention(Z, P, P, need_weights=False)[0]
 
 
@@ -78,8 +78,9 @@ class Communication(nn.Module):
         self.cross = nn.ModuleList(GatedCrossAttention(width, heads, frozen) for _ in range(2))
         self.purify, self.residual = purify, residual == "literal"
 
-    def forward(self, Z: torch.Tensor, Z_bpa: torch.Tensor, P: torch.Tensor) -> torch.Tensor:
-        """Z_mnc (2, B, N, D) of tokens Z, their reconstruction Z_bpa (2, B, N, D) and refined prototypes P (2, B, K, D)."""
+    def forward(self, Z: Float[torch.Tensor, "2 B N D"], Z_bpa: Float[torch.Tensor, "2 B N D"],
+                P: Float[torch.Tensor, "2 B K D"]) -> Float[torch.Tensor, "2 B N D"]:
+        """Z_mnc of tokens Z, their reconstruction Z_bpa and refined prototypes P."""
         aligned = P if self.graph is None else self.graph(P)
         purified = Z * torch.sigmoid(Z_bpa) if self.purify else Z
         told = torch.stack([cross(purified[m], aligned[1 - m]) for m, cross in enumerate(self.cross)])

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Bool, Float, Float32
 from torch.nn.utils.rnn import pad_sequence
 
 from mmadlib.checks import check_fields
@@ -98,6 +98,7 @@ class PIRN(Trained):
     SETTINGS = Settings
     VARIANTS = VARIANTS
     settings: Settings
+    networks: Mapping[str, Cascade]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -121,11 +122,11 @@ class PIRN(Trained):
         tokens = torch.cat([self.image(features, i) for i in self.usable], dim=1).cpu()
         self.start = torch.stack([first_prototypes(E, s.K, s.init, self.seed) for E in tokens])
 
-    def build(self, c2: int, c3: int) -> dict[str, nn.Module]:
+    def build(self, c2: int, c3: int) -> Mapping[str, Cascade]:
         return {"cascade": Cascade(self.start, self.epochs, self.settings)}
 
-    def cells(self, features: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Features {side: (N, C)} at the N valid cells of a sample, and which of the grid's cells those are, bool (cells,).
+    def cells(self, features: Features) -> tuple[dict[str, Float[torch.Tensor, "N _C"]], Bool[torch.Tensor, " cells"]]:
+        """Features by side at the N valid cells of a sample, and which of the grid's cells those are.
 
         A cell is the mean of its pixels that count, or the patch of an encoder whose raster is the grid, as it is. Raises
         SettingsError for a map of another size.
@@ -138,12 +139,12 @@ class PIRN(Trained):
         return {side: (coarse.tokens(side) if side in coarse.maps else m.tokens)[coarse.valid]
                 for side, m in maps.items()}, coarse.valid
 
-    def tokens(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-        """E (M, N, D) at the valid cells of a sample, reduced to one width, and the cells; see `cells`."""
+    def tokens(self, features: Features) -> tuple[Float[torch.Tensor, "M N D"], Bool[torch.Tensor, " cells"]]:
+        """E at the valid cells of a sample, reduced to one width, and the cells; see `cells`."""
         rows, valid = self.cells(features)
         return torch.stack([self.reduction[side](x) for side, x in rows.items()]).to(self.device), valid
 
-    def image(self, features: Sequence[Features], i: int) -> torch.Tensor:
+    def image(self, features: Sequence[Features], i: int) -> Float[torch.Tensor, "M N D"]:
         if i not in self._maps:
             self._maps[i] = self.tokens(features[i])[0]
         return self._maps[i]
@@ -175,8 +176,9 @@ class PIRN(Trained):
         return self.networks["cascade"].leak.tolist()
 
     @torch.no_grad()
-    def rebuilt(self, features: Features) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """E and Z_rec (M, N, D), the last layer's plan T (M, K, N), and the valid cells, of one sample; see `tokens`."""
+    def rebuilt(self, features: Features) -> tuple[Float[torch.Tensor, "M N D"], Float[torch.Tensor, "M N D"],
+                                                   Float32[torch.Tensor, "M K N"], Bool[torch.Tensor, " cells"]]:
+        """E and Z_rec, the last layer's plan T, and the valid cells, of one sample; see `tokens`."""
         self.check_fitted()
         E, valid = self.tokens(features)
         Z, T = self.networks["cascade"](E[:, None], torch.ones(1, E.shape[1], dtype=torch.bool, device=E.device))
@@ -192,7 +194,7 @@ class PIRN(Trained):
         E, Z, _, valid = self.rebuilt(features)
         d = (1 - torch.cosine_similarity(E, Z.float(), dim=-1)).clamp_min(0).cpu()
         parts = {side: to_pixels(d[m], valid, self.grid, seen) for m, side in enumerate(self.needs)}
-        smoothed = smooth(sum(parts.values()), self.settings.smooth)
+        smoothed = smooth(np.sum(list(parts.values()), axis=0), self.settings.smooth)
         return Scores(smoothed, float(smoothed.max()), parts)
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float32
 
 from mmadlib.errors import TrainingError
 
@@ -13,8 +14,9 @@ INITS = ("kmeans", "random")
 ROUNDS = 20  # of k-means
 
 
-def first_prototypes(tokens: torch.Tensor, k: int, init: str = "kmeans", seed: int = 0) -> torch.Tensor:
-    """k prototypes (k, D) float32 from training tokens (n, D) of order one.
+def first_prototypes(tokens: Float32[torch.Tensor, "n D"], k: int, init: str = "kmeans",
+                     seed: int = 0) -> Float32[torch.Tensor, "k D"]:
+    """k prototypes from training tokens of order one.
 
     kmeans  the mean token of each cluster of a seeded k-means by cosine;   random  standard normal numbers
     Raises TrainingError with fewer tokens than prototypes.
@@ -28,6 +30,7 @@ def first_prototypes(tokens: torch.Tensor, k: int, init: str = "kmeans", seed: i
     search = faiss.Kmeans(tokens.shape[1], k, niter=ROUNDS, spherical=True, seed=seed, min_points_per_centroid=1,
                           max_points_per_centroid=len(tokens))
     search.train(unit)
+    assert search.centroids is not None  # since it was trained
     nearest = torch.from_numpy((unit @ search.centroids.T).argmax(1))
     count = torch.bincount(nearest, minlength=k)[:, None]
     mean = torch.zeros(k, tokens.shape[1]).index_add_(0, nearest, tokens) / count.clamp_min(1)

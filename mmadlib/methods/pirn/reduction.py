@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from sklearn.decomposition import PCA
 
 from mmadlib.errors import SettingsError, TrainingError
@@ -39,17 +40,18 @@ def common_width(widths: list[int], multiple: int, width: int = 0) -> int:
 
 
 class Reduction:
-    """x (n, C) -> (x - offset) @ matrix, of root mean square 1 on what it was fitted on.
+    """x -> (x - offset) @ matrix, of root mean square 1 on what it was fitted on.
 
     kind: pca (offset is the mean) | random (a seeded Gaussian matrix); width 0: the features themselves, scaled.
     """
 
-    def __init__(self, offset: torch.Tensor, matrix: torch.Tensor) -> None:
+    def __init__(self, offset: Float32[torch.Tensor, " C"],
+                 matrix: Float32[torch.Tensor, "C D"] | Float32[torch.Tensor, ""]) -> None:
         self.offset, self.matrix = offset, matrix
 
     @classmethod
-    def fit(cls, rows: torch.Tensor, width: int, kind: str = "pca", seed: int = 0) -> Reduction:
-        """From training tokens (n, C). Raises SettingsError when a PCA is to widen them, TrainingError with too few rows."""
+    def fit(cls, rows: Float32[torch.Tensor, "n C"], width: int, kind: str = "pca", seed: int = 0) -> Reduction:
+        """From training tokens. Raises SettingsError when a PCA is to widen them, TrainingError with too few rows."""
         n, c = rows.shape
         offset, matrix = torch.zeros(c), torch.ones(())
         if width and kind == "pca":
@@ -68,6 +70,6 @@ class Reduction:
         # features that do not vary: their round-off must not become tokens of order one
         return cls(offset, matrix / scale if scale > 1e-6 * size else matrix)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Float32[torch.Tensor, "n C"]) -> Float32[torch.Tensor, "n D"]:
         x = x - self.offset
         return x @ self.matrix if self.matrix.ndim else x * self.matrix

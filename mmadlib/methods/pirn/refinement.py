@@ -8,17 +8,21 @@ transport (its Table 7) are a reconstruction.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
+from jaxtyping import Bool, Float
 from torch import nn
 
-from mmadlib.methods.pirn.assignment import RULES, assign, cosines
+from mmadlib.methods.pirn.assignment import RULES, Transport, assign, cosines
 
 CONTEXTS = ("ot", "same", "mean", "topk", "none")  # same: by the rule of the assignment
 
 
-def context(Z: torch.Tensor, P: torch.Tensor, valid: torch.Tensor, rule: str = "ot", eps: float = 0.05, iterations: int = 50,
-            detach: bool = False) -> torch.Tensor:
-    """What each prototype P (..., K, D) gathers of the valid tokens Z (..., N, D): (..., K, D).
+def context(Z: Float[torch.Tensor, "... N D"], P: Float[torch.Tensor, "... K D"], valid: Bool[torch.Tensor, "... N"],
+            rule: str = "ot", eps: float = 0.05, iterations: int = 50,
+            detach: bool = False) -> Float[torch.Tensor, "... K D"]:
+    """What each prototype P gathers of the valid tokens Z.
 
     ot    c_k = sum_n G_nk z_n / sum_n G_nk with a balanced plan G, or with the weights of another rule of `assign`
     mean  the image's mean token, for all alike;   topk  the mean of the N/K tokens most similar to it, its fair share
@@ -47,9 +51,9 @@ class Refinement(nn.Module):
         self.rule = rule
         self.cells = nn.ModuleList(nn.GRUCell(width, width) for _ in range(modalities if gru and rule != "none" else 0))
 
-    def forward(self, Z: torch.Tensor, P: torch.Tensor, valid: torch.Tensor, **transport) -> torch.Tensor:
-        """P' (M, B, K, D) from tokens Z (M, B, N, D), prototypes P (M, B, K, D), valid (B, N); transport: eps, iterations,
-        detach of `context`."""
+    def forward(self, Z: Float[torch.Tensor, "M B N D"], P: Float[torch.Tensor, "M B K D"], valid: Bool[torch.Tensor, "B N"],
+                **transport: Unpack[Transport]) -> Float[torch.Tensor, "M B K D"]:
+        """P' from tokens Z and prototypes P."""
         if self.rule == "none":
             return P
         c = context(Z, P, valid.expand(len(Z), *valid.shape), self.rule, **transport)

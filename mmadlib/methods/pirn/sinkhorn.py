@@ -5,17 +5,19 @@ equal shares. In the log domain, so that a small eps does not underflow; differe
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Float32
 
 SMALL = 0.04  # below it, exponents of costs up to 2 span more than float32 holds, and every step stays a logarithm
 
 
-def sinkhorn(C: torch.Tensor, valid: torch.Tensor, eps: float = 0.05, iterations: int = 50) -> torch.Tensor:
-    """Balanced plan T (..., K, N) of costs C (..., K, N) in [0, 2]: a valid token's weights, a column, sum to 1, a
-    prototype's, a row, to N/K.
+def sinkhorn(C: Float[torch.Tensor, "... K N"], valid: Bool[torch.Tensor, "... N"], eps: float = 0.05,
+             iterations: int = 50) -> Float32[torch.Tensor, "... K N"]:
+    """Balanced plan T of costs C in [0, 2]: a valid token's weights, a column, sum to 1, a prototype's, a row, to N/K.
 
-    valid       bool (..., N): the N tokens that take part; the others get zeros
+    valid       the N tokens that take part; the others get zeros
     eps         weight of the entropy; iterations  passes over both marginals, the last half-step on the tokens, so that a
                 token's weights sum to 1 exactly and the prototypes' shares as well as (eps, iterations) allow
     """
@@ -45,8 +47,9 @@ class _Scaled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, M: torch.Tensor, valid: torch.Tensor, share: torch.Tensor, iterations: int) -> torch.Tensor:
-        """M (B, K, N), valid (B, 1, N) of 0 and 1, share (B, 1, 1)."""
+    def forward(ctx: Any, M: Float32[torch.Tensor, "B K N"], valid: Float32[torch.Tensor, "B 1 N"],
+                share: Float32[torch.Tensor, "B 1 1"], iterations: int) -> Float32[torch.Tensor, "B K N"]:
+        """The plan of exponents M = -C / eps; valid is 0 or 1."""
         # a shift of a token's costs so that its largest exponent is 0; u takes it up, so T and its gradient do not know it
         top = M.amax(1, keepdim=True)
         kernel, u = torch.exp(M - top) * valid, torch.exp(top) * valid
@@ -58,7 +61,7 @@ class _Scaled(torch.autograd.Function):
         return kernel * vs[-1].transpose(1, 2) * us[-1]
 
     @staticmethod
-    def backward(ctx, G: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, G: Float32[torch.Tensor, "B K N"]) -> tuple[Float32[torch.Tensor, "B K N"], None, None, None]:
         kernel, kernel_t, share, u, v = ctx.saved_tensors  # u (B, L + 1, N), v (B, L, K)
         T_bar = G * kernel * v[:, -1:].transpose(1, 2) * u[:, -1:]
         v_bar, u_bar = T_bar.sum(2).unsqueeze(1), T_bar.sum(1, keepdim=True)  # gradients of log v, log u: nothing is squared
@@ -68,6 +71,6 @@ class _Scaled(torch.autograd.Function):
             v_bar = v_bar + v[:, t:t + 1] * (ds[-1] @ kernel_t)
             dr.append(-v_bar * v[:, t:t + 1] / share)  # v = share / r, r = u K'
             u_bar, v_bar = u[:, t:t + 1] * (dr[-1] @ kernel), 0
-        ds, dr = (torch.cat(found[::-1], 1) for found in (ds, dr))
-        outer = v.transpose(1, 2) @ ds + dr.transpose(1, 2) @ u[:, :-1]
+        all_ds, all_dr = (torch.cat(found[::-1], 1) for found in (ds, dr))
+        outer = v.transpose(1, 2) @ all_ds + all_dr.transpose(1, 2) @ u[:, :-1]
         return T_bar + kernel * outer, None, None, None

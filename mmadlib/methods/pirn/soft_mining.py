@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float, Float32
 
 LOSSES = ("flat", "weighted")
 
 
-def soft_mining(E: torch.Tensor, Z: torch.Tensor, valid: torch.Tensor, exponent: float = 3.0,
-                form: str = "flat") -> torch.Tensor:
-    """Loss of reconstructions Z (B, N, D) of tokens E, valid bool (B, N); hard tokens weigh w = (d / mean d)^exponent.
+def soft_mining(E: Float[torch.Tensor, "B N D"], Z: Float[torch.Tensor, "B N D"], valid: Bool[torch.Tensor, "B N"],
+                exponent: float = 3.0, form: str = "flat") -> Float32[torch.Tensor, ""]:
+    """Loss of reconstructions Z of tokens E; hard tokens weigh w = (d / mean d)^exponent.
 
     flat      1 - cosine of the flattened maps, mean over images; w scales the gradient of each token only
     weighted  mean of w d over the valid tokens;   d = 1 - cos(e_n, z_n), w without gradient
@@ -25,8 +26,8 @@ def soft_mining(E: torch.Tensor, Z: torch.Tensor, valid: torch.Tensor, exponent:
     if form == "weighted":
         return (w * d)[valid].mean()
     Z = _with_gradient(Z, lambda gradient: gradient * w[..., None])
-    flat = (torch.where(valid[..., None], x, 0).flatten(1) for x in (E, Z))
-    return (1 - torch.cosine_similarity(*flat)).mean()
+    flat_E, flat_Z = (torch.where(valid[..., None], x, 0).flatten(1) for x in (E, Z))
+    return (1 - torch.cosine_similarity(flat_E, flat_Z)).mean()
 
 
 def _with_gradient(x: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

@@ -83,7 +83,7 @@ def test_deviation_is_from_the_global_mean():
 
 @pytest.mark.parametrize(("d2", "d3", "expected"), [(0.2, 0.8, 0.473), (0.2, 1.4, 0.693), (0.6, 0.6, 0.6)])
 def test_the_larger_error_weighs_less(d2, d3, expected):
-    assert confident_mean(d2, d3) == pytest.approx(expected, abs=1e-3)
+    assert confident_mean(np.array([d2]), np.array([d3])) == pytest.approx(expected, abs=1e-3)
 
 
 def test_confident_mean_stays_between_its_arguments():
