@@ -13,6 +13,7 @@ NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --n
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
 unexport MPLBACKEND  # notebooks draw inline
+unexport MMADLIB_HOME  # this checkout is the workspace
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab reproduce reproduce-full test check bench notebooks road clean
@@ -53,14 +54,14 @@ lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
 	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
 	@$(PY) -m mmadlib compare --keep
-	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/config.yaml
+	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/config.yaml --cores $(JOBS)
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
 	@$(PY) -m mmadlib results
 	@$(PY) -m mmadlib compare
 
 reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
 	@$(PY) -m mmadlib compare --keep
-	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml
+	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml --cores $(JOBS)
 	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/full.yaml
 	@$(PY) -m mmadlib results
 	@$(PY) -m mmadlib compare
@@ -99,5 +100,5 @@ road: setup  ## real data: convert the stereo_pothole set and run every method o
 	@$(PY) -m mmadlib compare
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
-	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .coverage
+	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .mypy_cache .coverage build
 	find runs -mindepth 1 -not -name .gitignore -delete

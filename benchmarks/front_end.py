@@ -19,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 from mmadlib.features.entry import encode
 from mmadlib.features.grouping import farthest_points, nearest, three_nearest
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth
-from mmadlib.metrics import LIMITS, evaluate_maps
+from mmadlib.metrics import evaluate_maps
+from mmadlib.metrics.evaluate import LIMITS
 
 GROUPS, GROUP_SIZE, WIDTH, SIZE = 1024, 128, 1152, 224
 K, K_FINE = 99, 20_000  # thresholds as published, and enough of them to stand for all (three decimals)

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mmadlib.experiments import read_yaml
 from mmadlib.experiments.cost import peaks, reset_peaks
-from mmadlib.experiments.notebook import read_yaml
 from mmadlib.features.field import Features
 from mmadlib.features.grouping import three_nearest
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose

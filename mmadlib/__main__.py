@@ -26,10 +26,10 @@ def sweep(args: argparse.Namespace) -> int:
     from mmadlib.experiments.cells import LIMITS
     from mmadlib.experiments.sweep import command
 
-    root = None if args.root is None else str(Path(args.root).expanduser().resolve())  # from here, not from the workspace
+    root = None if args.root is None else str(paths.here(args.root))
     given = {name: value for name, value in (("root", root), ("device", args.device)) if value is not None}
     limits = {limit: getattr(args, limit) for limit in LIMITS}
-    return command(args.files, limits, given, args.base or paths.RUNS, args.estimate)
+    return command(args.files, limits, given, args.base or paths.RUNS, args.estimate, args.cores)
 
 
 def render(args: argparse.Namespace) -> int:
@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("--device", help="cpu | cuda")
     a.add_argument("--base", help="where the run folders go (default: runs/ of the workspace)")
     a.add_argument("--estimate", action="store_true", help="say what is left and how long it takes, run nothing")
+    a.add_argument("--cores", type=int, default=0, help="that a plan will be given, for its estimate (default: all)")
 
     a = add(rooms, "render", "render the parts of the controlled experiment; what is there already is kept",
             "render --category keyed --data-seed 1", render)

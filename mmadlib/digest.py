@@ -9,15 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+TYPES = "jaxtyping"  # a library for annotations alone
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def meaning(source: str) -> str:
-    """The syntax tree of a Python source without docstrings, comments, layout and the types of names and arguments."""
+    """The syntax tree of a Python source without docstrings, comments, layout and types."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+        if isinstance(node, ast.ImportFrom) and node.module == TYPES:
+            node.names = []
         if isinstance(node, ast.arg):
             node.annotation = None
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

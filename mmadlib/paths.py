@@ -9,7 +9,7 @@ A *workspace* is the folder that holds data/, runs/, results/, figures/ and work
 
 It is chosen once, when mmadlib is imported: a later change of folder does not move it. Paths in notebooks and in files of
 parameters are relative to the workspace (`resolve`); what a person types, or hands to a function, is relative to where that
-person stands, as with any other library.
+person stands (`here`), as with any other library.
 """
 
 from __future__ import annotations
@@ -54,10 +54,9 @@ def optional(path: str | Path) -> Path | None:
     return resolve(path) if str(path) else None
 
 
-def found(path: str | Path) -> Path:
-    """A file that a function or a file of parameters names: from here if it exists, else from the workspace."""
-    path = Path(path).expanduser()
-    return path if path.exists() else resolve(path)
+def here(path: str | Path) -> Path:
+    """A path that a person types or hands to a function: absolute, ~ expanded, relative from where one stands."""
+    return Path(path).expanduser().absolute()
 
 
 def shown(path: str | Path) -> str:
@@ -82,4 +81,4 @@ def run_dir(dataset: str, data_seed: int, category: str, method: str, variant: s
     for part in parts:
         if not part or part in (".", "..") or set(part) & set('/\\\n'):
             raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
-    return Path(base).expanduser().joinpath(*parts)
+    return here(base).joinpath(*parts)

@@ -1,7 +1,7 @@
 """The test files of what changed: `python tests/changed.py` prints them, one a line, for `make check`.
 
 Changed is what git sees beside the last commit, or in it when there is nothing else. A file of the library has its mirror
-among the tests and the tests that import it by name; `make test` runs everything.
+among the tests and those that name it, or all of its room; `make test` runs everything.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
 ALWAYS = ("tests/test_rooms.py", "tests/test_front_door.py")
-OTHERS = {r"notebooks/": "tests/test_notebook_contract.py", r"(workflow/params|workflow/plans)/": "tests/test_params.py",
+OTHERS = {r"notebooks/": "tests/test_notebook_contract.py", r"workflow/(params|plans)/": "tests/test_params.py",
+          r"workflow/(Snakefile|config\.yaml|profiles|times\.py)": "tests/test_workflow.py",
+          r"workflow/store\.py": "tests/test_store.py", r"benchmarks/": "tests/test_documents.py",
           r"(requirements\.lock|pyproject\.toml|environment\.yml|binder/|Makefile)": "tests/test_env.py",
-          r"(CONTRIBUTING\.md|README\.md|CITATION\.cff|CHANGELOG\.md|\.pre-commit-config\.yaml)": "tests/test_documents.py"}
+          r".*\.(md|cff)$|\.pre-commit-config\.yaml": "tests/test_documents.py"}
 
 
 def git(*words: str) -> list[str]:
@@ -32,15 +35,24 @@ def changed() -> list[str]:
 def tests_of(name: str) -> set[str]:
     """Test files that look at one changed file."""
     path = Path(name)
-    if path.parts[0] == "mmadlib" and path.suffix == ".py":
+    if path.parts[0] == "mmadlib":
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        mirror = ROOT / "tests" / path.relative_to("mmadlib").with_name(f"test_{path.name}")
-        asked = re.compile(rf"\b{re.escape(module)}\b")
-        others = {p for p in (ROOT / "tests").rglob("test_*.py") if asked.search(p.read_text(encoding="utf-8"))}
-        return {p.relative_to(ROOT).as_posix() for p in {mirror, *others} if p.is_file()}
-    if path.parts[0] == "tests":
-        return {name} if path.name.startswith("test_") and (ROOT / path).is_file() else set()
+        mirror = TESTS / path.relative_to("mmadlib").with_name(f"test_{path.stem}.py")
+        return named({mirror} & {*TESTS.rglob("test_*.py")} | asking(module) or {*mirror.parent.glob("test_*.py")})
+    if path.parts[0] == "tests" and path.suffix == ".py":
+        return named({ROOT / path} if path.name.startswith("test_") else asking(path.stem))
     return {test for pattern, test in OTHERS.items() if re.match(pattern, name)}
+
+
+def asking(module: str) -> set[Path]:
+    """Test files that name a module."""
+    asked = re.compile(rf"\b{re.escape(module)}\b")
+    return {p for p in TESTS.rglob("test_*.py") if asked.search(p.read_text(encoding="utf-8"))}
+
+
+def named(files: set[Path]) -> set[str]:
+    """Those that exist, from the root."""
+    return {p.relative_to(ROOT).as_posix() for p in files if p.is_file()}
 
 
 def main() -> int:

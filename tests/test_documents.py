@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 import yaml
+from contract import source
 
 import mmadlib
 from mmadlib.__main__ import parser
@@ -90,6 +94,28 @@ def test_commands_exist(name):
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / name).read_text(), re.MULTILINE)) <= targets
 
 
+def imports(source: str) -> set[tuple[str, str]]:
+    """(module, name) of every import from the library in a source."""
+    return {(node.module, alias.name) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("mmadlib") for alias in node.names}
+
+
+def sources() -> dict[str, str]:
+    """Code outside the library that no other test imports: name -> source, notebooks cell after cell."""
+    found = {p.name: p.read_text() for folder in ("benchmarks", "workflow") for p in (ROOT / folder).glob("*.py")}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, 4).cells
+        found[path.name] = "\n".join(source(cell) for cell in cells if cell.cell_type == "code")
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), sources().items(), ids=sources())
+def test_what_is_imported_elsewhere_exists(name, text):
+    for module, wanted in imports(text):
+        there = importlib.import_module(module)
+        assert hasattr(there, wanted) or importlib.util.find_spec(f"{module}.{wanted}"), f"{name}: {module}.{wanted}"
+
+
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == mmadlib.__version__ and citation["repository-code"].startswith("https://")
@@ -98,9 +124,12 @@ def test_versions_agree():
 
 def test_hooks_call_what_there_is():
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    hooks = [hook for repo in repos for hook in repo["hooks"]]
-    assert {hook["id"] for hook in hooks} == {"ruff", "large-files", "notebook-contract"}
-    assert (ROOT / "tests/test_notebook_contract.py").is_file()
+    hooks = {hook["id"]: hook for repo in repos for hook in repo["hooks"]}
+    assert set(hooks) == {"ruff", "large-files", "notebook-contract"}
+    for name in ("ruff", "notebook-contract"):
+        words = hooks[name]["entry"].split()
+        assert words[0].startswith(".venv/bin/") and all((ROOT / w).is_file() for w in words[1:] if w.endswith(".py"))
+    assert re.search(hooks["large-files"]["exclude"], "results/results.csv")
 
 
 def test_the_readme_fits_a_page():

@@ -7,11 +7,15 @@ import subprocess
 import sys
 
 import pytest
+from layouts import mvtec
+from records import store
 
 from mmadlib import __version__
 from mmadlib.__main__ import main, parser
+from mmadlib.data import load
 from mmadlib.errors import DataError, SettingsError
-from mmadlib.paths import ROOT
+from mmadlib.experiments import find_records
+from mmadlib.paths import ROOT, here
 
 
 def commands(door: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], argparse.ArgumentParser]:
@@ -76,12 +80,30 @@ def test_an_interrupt_gives_exit_code_130(monkeypatch, capsys):
     monkeypatch.setattr("mmadlib.data.rendered.render", stop)
     assert main(["render", "--category", "plain"]) == 130 and capsys.readouterr().err == "interrupted\n"
 
-def test_paths_that_are_typed_start_where_one_stands(monkeypatch, tmp_path):
-    seen = []
-    monkeypatch.setattr("mmadlib.experiments.sweep.command", lambda *args: seen.append(args) or 0)
+@pytest.mark.parametrize(("words", "target", "seen"), [
+    (["sweep", "x.yaml", "--root", "scans"], "mmadlib.experiments.sweep.command", lambda args, _: args[2]["root"]),
+    (["sweep", "x.yaml", "--base", "scans"], "mmadlib.experiments.sweep.command", lambda args, _: here(args[3])),
+    (["render", "--root", "scans"], "mmadlib.data.rendered.command", lambda args, _: here(args[3])),
+    (["results", "scans"], "mmadlib.report.summary.command", lambda args, _: here(args[0])),
+])
+def test_paths_that_are_typed_start_where_one_stands(monkeypatch, tmp_path, words, target, seen):
+    calls = []
+    monkeypatch.setattr(target, lambda *args, **keywords: calls.append((args, keywords)) or 0)
     monkeypatch.chdir(tmp_path)
-    assert main(["sweep", "x.yaml", "--root", "scans"]) == 0
-    assert seen[0][2] == {"root": str(tmp_path / "scans")}
+    assert main(words) == 0 and str(seen(*calls[0])) == str(tmp_path / "scans")
+
+
+def test_folders_that_are_typed_are_those_that_are_read_and_written(monkeypatch, tmp_path):
+    """Relative ones, and with ~ for home."""
+    mvtec(tmp_path / "scans", train=1, test={"good": 1}, size=(40, 40))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["preprocess", "scans", "~/new", "--dataset", "folder", "--jobs", "1"]) == 0
+    assert (tmp_path / "new/bagel/train/good/xyz/000.tiff").is_file()
+    assert load("folder", "bagel", "train", root="~/new").entries[0].rgb.is_absolute()
+    assert len(load("folder", "bagel", "train", root="new")) == 1
+    store("~/runs")
+    assert len(find_records("runs")) == len(find_records("~/runs")) == 1
 
 
 def test_help_is_quick():

@@ -9,8 +9,10 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import nbformat
 import pytest
 from layouts import isolated, mvtec
+from nbformat.v4 import new_code_cell, new_notebook
 
 from mmadlib.paths import ROOT
 
@@ -28,9 +30,12 @@ assert isinstance(part, Sample) and part.path.is_relative_to(Path.cwd() / "data"
 train = [extract(sample) for sample in load("folder", "bagel", "train", root="../scans")]
 method = METHODS["nearest"](seed=0).fit(train, progress=False)
 again = METHODS["nearest"].load(method.save("model"))
-score = again.score(extract(load("folder", "bagel", "test", root="../scans")[0]))
+test = extract(load("folder", "bagel", "test", root="../scans")[0])
+score = again.score(test)
+assert (score.map == method.score(test).map).all() and score.map.shape == (224, 224)
 record = run_experiment("folder", "bagel", "nearest", shots=1, root="../scans", progress=False)
-print(score.map.shape, round(score.image, 3) == round(method.score(train[0]).image, 3), record.provenance["git"])
+assert record.provenance["git"] is None
+print("done")
 """
 
 
@@ -73,7 +78,7 @@ def test_load_extract_fit_score_and_save_from_anywhere(python, place):
     before = contents(python.parent.parent)
     done = call(place, python, "script.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "None" and "(224, 224)" in done.stdout
+    assert done.stdout == "done\n"
     assert contents(python.parent.parent) == before, "nothing is written beside the library"
     assert {p.name for p in place.iterdir()} == {"data", "model", "runs", "script.py"}
     assert len(list(place.glob("runs/folder/*/bagel/nearest/*/*/*/*/metrics.json"))) == 1
@@ -98,3 +103,17 @@ def test_the_workspace_is_the_marked_folder_above_or_the_one_that_is_named(pytho
     assert call(place, *show).stdout.strip() == str(place.parent)
     monkeypatch.setenv("MMADLIB_HOME", "../elsewhere")
     assert call(place, *show).stdout.strip() == str(place.parent / "elsewhere")
+
+
+def test_a_kernel_has_the_workspace_of_the_command(python, place, monkeypatch):
+    """A relative MMADLIB_HOME means one folder, also where a notebook's kernel starts elsewhere."""
+    cells = [new_code_cell("x: int = 1  # a number", metadata={"tags": ["parameters"]}),
+             new_code_cell("from mmadlib import paths\nprint(paths.ROOT)")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), place / "nb.ipynb")
+    monkeypatch.setenv("MMADLIB_HOME", "elsewhere")
+    (place / "elsewhere").mkdir()
+    done = call(place, sys.executable, "-m", "mmadlib", "run", "nb.ipynb", "out.ipynb")
+    assert done.returncode == 0, done.stderr
+    (text,) = [o["text"] for c in nbformat.read(place / "out.ipynb", 4).cells for o in c.get("outputs", [])]
+    assert text.strip() == str(place / "elsewhere")

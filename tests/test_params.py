@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from mmadlib.experiments.cells import PARAMS, is_sweep, read_sweep
+from mmadlib.experiments.grids import PARAMS, is_sweep, read_sweep
 from mmadlib.experiments.params import check, declared_types, read_yaml
 from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS

@@ -48,7 +48,8 @@ def arrows(files: list[Path] = SOURCES) -> Iterator[tuple[Path, Path]]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                parent = ".".join(filter(None, (package if node.level else "", node.module)))
+                above = package.split(".")[:len(package.split(".")) + 1 - node.level] if node.level else []
+                parent = ".".join([*above, *filter(None, [node.module])])
                 names = [f"{parent}.{a.name}" if f"{parent}.{a.name}" in known else parent for a in node.names]
             else:
                 continue

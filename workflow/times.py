@@ -1,4 +1,4 @@
-"""Write workflow/times.csv, how long each job of a plan took here: `python workflow/times.py` after `make reproduce`.
+"""Write workflow/times.csv, how long notebooks and rendering took here: `python workflow/times.py` after `make reproduce`.
 
 From nothing, on a quiet machine: what was noted beside other work is too long. The speed of the machine is measured with it.
 """
@@ -10,14 +10,14 @@ import sys
 import pandas as pd
 
 from mmadlib.atomic import atomic
-from mmadlib.experiments.forecast import PROBE, TIMES, probe
+from mmadlib.experiments.forecast import PROBE, TIMES, cores, probe
 from mmadlib.paths import RUNS, shown
 
 
 def main() -> int:
     """Collect what the scheduler noted below runs/times/."""
-    noted = {path.relative_to(RUNS / "times").with_suffix("").as_posix(): float(pd.read_csv(path, sep="\t")["s"].iloc[0])
-             for path in sorted((RUNS / "times").rglob("*.tsv"))}
+    noted = {path.stem: float(pd.read_csv(path, sep="\t")["s"].iloc[0]) for path in sorted((RUNS / "times").glob("*.tsv"))}
+    noted |= {job: seconds * cores() for job, seconds in noted.items() if job.startswith("render_")}  # it takes all of them
     if not noted:
         print("no job was timed yet: make reproduce", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """Data: one reader per dataset, the rendered parts, converters and few-shot draws, all as lists of Samples."""
 
 from mmadlib.data.files import Entry, Samples
-from mmadlib.data.loading import DATASETS, categories, load, splits
+from mmadlib.data.loading import DATASETS, categories, check_reader, load, splits
 from mmadlib.data.shots import draw, draws
 
-__all__ = ["DATASETS", "Entry", "Samples", "categories", "draw", "draws", "load", "splits"]
+__all__ = ["DATASETS", "Entry", "Samples", "categories", "check_reader", "draw", "draws", "load", "splits"]

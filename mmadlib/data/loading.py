@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -40,7 +39,7 @@ def load(dataset: str, category: str, split: str, root: str | Path | None = None
     if shots is not None and split != "train":
         raise SettingsError(f"shots={shots}: only the training split is drawn from; leave shots out for split {split!r}")
     arguments = {"category": category, "split": split, "root": _root(dataset, root)}
-    arguments |= _options(dataset, reader.entries, data_seed, options)
+    arguments |= _options(dataset, data_seed, options)
     entries = [replace(e, extra=e.extra | {"index": i}) for i, e in enumerate(reader.entries(**arguments))]
     return Samples(entries, reader.read).take(draw(len(entries), shots, seed, rule))
 
@@ -63,20 +62,30 @@ def _reader(dataset: str) -> ModuleType:
 
 def _root(dataset: str, root: str | Path | None) -> Path | None:
     if root is not None:
-        return Path(root).expanduser()
+        return paths.here(root)
     if dataset not in DEFAULT_ROOT:
         raise SettingsError(f"dataset {dataset!r} needs root=, the folder that holds its categories")
     return DEFAULT_ROOT[dataset]
 
 
-def _options(dataset: str, entries: Callable, data_seed: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Keywords for the reader; a name that it does not know is an error, as is a data seed for data that has none."""
-    known = set(inspect.signature(entries).parameters) - {"root", "category", "split"}
-    if "data_seed" in known:
-        options = options | {"data_seed": data_seed}
-    elif data_seed != 0:
-        raise SettingsError(f"data_seed={data_seed}: only rendered data has several data seeds; leave it out for {dataset!r}")
+def check_reader(dataset: str, options: dict[str, Any]) -> None:
+    """Raise UnknownName for an option that the reader of a dataset does not offer."""
+    known = _known(dataset)
     for name in options:
         if name not in known:
             raise unknown(f"{dataset} option", name, known | set(inspect.signature(load).parameters) - {"options"})
+
+
+def _known(dataset: str) -> set[str]:
+    """Names of what a reader can be told besides root, category and split."""
+    return set(inspect.signature(_reader(dataset).entries).parameters) - {"root", "category", "split"}
+
+
+def _options(dataset: str, data_seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords for the reader; a name that it does not know is an error, as is a data seed for data that has none."""
+    check_reader(dataset, options)
+    if "data_seed" in _known(dataset):
+        return options | {"data_seed": data_seed}
+    if data_seed != 0:
+        raise SettingsError(f"data_seed={data_seed}: only rendered data has several data seeds; leave it out for {dataset!r}")
     return options

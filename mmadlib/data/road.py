@@ -32,7 +32,7 @@ def entries(root: Path, category: str, split: str, subset: str = "all") -> list[
         raise unknown("road subset", subset, SUBSETS)
     if not Path(root).is_dir():
         raise DataError(explain(root, "holds no converted road data",
-                                "run `make road ROAD_SRC=<clone of github.com/ruirangerfan/stereo_pothole_datasets>`"))
+                                "clone github.com/ruirangerfan/stereo_pothole_datasets; mmadlib convert road CLONE data/road"))
     found = layout.entries(root, category, split, dataset="road")
     frame = _frames(layout.child(Path(root), category) / "tiles.csv")
     found = [replace(e, extra={"frame": frame.get((e.split, e.defect, e.rgb.stem), "")}) for e in found]

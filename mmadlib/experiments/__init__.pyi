@@ -1,10 +1,10 @@
-from .cells import PARAMS as PARAMS
 from .cells import Cell as Cell
-from .cells import read_sweep as read_sweep
 from .evaluate import Outcome as Outcome
 from .evaluate import run as run
 from .evaluate import run_experiment as run_experiment
 from .evaluate import timed_scores as timed_scores
+from .grids import PARAMS as PARAMS
+from .grids import read_sweep as read_sweep
 from .notebook import run_notebook as run_notebook
 from .params import read_yaml as read_yaml
 from .plan import read_plan as read_plan
@@ -12,9 +12,9 @@ from .record import COLUMNS as COLUMNS
 from .record import KEYS as KEYS
 from .record import Record as Record
 from .record import collect as collect
-from .record import find as find
+from .record import find_records as find_records
+from .results import merge_results as merge_results
 from .results import read_results as read_results
 from .results import read_runs as read_runs
-from .results import update as update
 from .source import Source as Source
 from .sweep import run_sweep as run_sweep

@@ -34,7 +34,7 @@ def keep(results: Path = RESULTS, before: Path = BEFORE) -> None:
 
 def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFrame]:
     """Where the committed table was found, and the table. Raises DataError when there is neither git nor a copy."""
-    if (text := git(root, "show", f"HEAD:{TABLE}")) is not None:
+    if (text := git(root, "show", f"HEAD:./{TABLE}")) is not None:
         types = {c: NUMBERS.get(c, str) for c in COLUMNS}
         return "HEAD", pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False)[COLUMNS]
     if not before.is_file():

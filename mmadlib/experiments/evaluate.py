@@ -17,8 +17,9 @@ import pandas as pd
 
 from mmadlib import paths
 from mmadlib.atomic import atomic
-from mmadlib.data import Samples
-from mmadlib.errors import OutputError, explain, unknown
+from mmadlib.checks import one_of
+from mmadlib.data import DATASETS, Samples
+from mmadlib.errors import OutputError, explain
 from mmadlib.experiments.breakdown import breakdown, name_of, twin_auroc
 from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
 from mmadlib.experiments.identity import run_identity
@@ -81,8 +82,9 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     source: the category's features where several runs share them, made from the same arguments.
     """
     started = time.perf_counter()
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+    one_of("dataset", dataset, DATASETS)
+    one_of("method", method, METHODS)
+    code = run_identity(method, dataset)
     model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
     reset_peaks(model.device)
     source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
@@ -108,7 +110,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
         draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
         score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device),
-        provenance=environment() | {"code": run_identity(method, dataset)})
+        provenance=environment() | {"code": code})
     write_run(folder, record, source.samples, truths, scores)
     shutil.rmtree(kept, ignore_errors=True)
     return Outcome(record, model, source.samples, source.test, scores, truths, folder)

@@ -1,7 +1,8 @@
-"""How long a plan takes: seconds of its jobs as they were measured once, scaled to this machine by a probe of its speed.
+"""How long a plan takes: seconds that its notebooks, rendering and runs took once, scaled to this machine by a probe.
 
-workflow/times.csv holds the measured seconds, one core a job, and those of the probe on the same machine; workflow/times.py
-writes it from what the scheduler noted. A job is named as the file below runs/done/ that says it is done.
+workflow/times.csv holds the seconds of notebooks and of rendering on one core, and those of the probe on the same machine;
+workflow/times.py writes it from what the scheduler noted. Those of runs stand in results/runs.csv (sweep.estimate). A job is
+named as the file below runs/done/ that says it is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits
 
 from mmadlib.experiments.plan import read_jobs
 from mmadlib.paths import RUNS, WORKFLOW
@@ -25,20 +27,21 @@ SHARE = 0.85  # of the cores that is busy on average: the last jobs wait for eac
 
 
 class Forecast(NamedTuple):
-    """Jobs of a plan, those whose file says they are done, seconds of the others on one core of this machine, how many of them
-    were never measured, and the time that this machine takes for what took 1 when the times were measured."""
+    """Notebooks and categories to render, how many of them are done, seconds for the others on one core of this machine, those
+    that were never measured, and the time that this machine takes for what took 1 when they were."""
 
     jobs: int
     done: int
     seconds: float
-    unknown: int
+    unknown: tuple[str, ...]
     slower: float
 
-    def __str__(self) -> str:
-        minutes = self.seconds / 60 / SHARE / cores()
-        more = f", and {self.unknown} that were never measured" if self.unknown else ""
-        return (f"{self.jobs} jobs, {self.done} done: about {minutes:.0f} minutes on {cores()} cores{more} "
-                f"(this machine takes {self.slower:.1f} times as long as the one that measured)")
+    def told(self, runs: float, cores: int) -> str:
+        """The whole plan in a line; `runs`: seconds of its runs on one core of the machine that measured."""
+        minutes = (self.seconds + self.slower * runs) / 60 / SHARE / cores
+        more = f"; never measured: {', '.join(self.unknown)}" if self.unknown else ""
+        return (f"with {self.jobs} notebooks and renderings, {self.done} of them done: about {minutes:.0f} minutes on {cores} "
+                f"cores (this machine takes {self.slower:.1f} times as long as the one that measured){more}")
 
 
 def cores() -> int:
@@ -47,26 +50,27 @@ def cores() -> int:
 
 
 def probe(tries: int = 3) -> float:
-    """Seconds of a fixed piece of work of the kinds that runs are made of, the least of some tries; half a second or so."""
+    """Seconds of a fixed piece of work of the kinds that runs are made of, on one core: the least of some tries."""
     x, best = np.random.default_rng(0).standard_normal((768, 768), np.float32), np.inf
-    for _ in range(tries):
-        started = time.perf_counter()
-        for _ in range(6):
-            np.sort((x @ x).ravel())
-            gaussian_filter(x, 4)
-        sum(i * i for i in range(500_000))  # the share of plain Python
-        best = min(best, time.perf_counter() - started)
+    with threadpool_limits(1):
+        for _ in range(tries):
+            started = time.perf_counter()
+            for _ in range(6):
+                np.sort((x @ x).ravel())
+                gaussian_filter(x, 4)
+            sum(i * i for i in range(500_000))  # the share of plain Python
+            best = min(best, time.perf_counter() - started)
     return best
 
 
 def jobs_of(plan: Mapping[str, Any]) -> list[str]:
-    """The jobs that workflow/Snakefile makes of a plan. Raises SettingsError."""
-    looks = [(name, category, each["data_seed"]) for name, each in plan["each"].items() for category in each["categories"]]
-    sweeps = read_jobs(plan)
-    drawn = {(job.cells[0].category, seed) for job in sweeps for seed in job.rendered} | {(c, seed) for _, c, seed in looks}
-    return [*plan["once"], *(f"render_{category}_data{seed}" for category, seed in sorted(drawn)),
-            *(f"{name}_{category}" for name, category, _ in looks), *(f"sweeps/{job.mark}" for job in sweeps),
-            "80_collect", *plan["after"]]
+    """The jobs besides sweeps that workflow/Snakefile makes of a plan. Raises SettingsError."""
+    looks = [(name, category, each["data_seed"]) for name, each in (plan.get("each") or {}).items()
+             for category in each["categories"]]
+    drawn = {(job.cells[0].category, seed) for job in read_jobs(plan) for seed in job.rendered}
+    drawn |= {(category, seed) for _, category, seed in looks}
+    return [*(plan.get("once") or {}), *(f"render_{category}_data{seed}" for category, seed in sorted(drawn)),
+            *(f"{name}_{category}" for name, category, _ in looks), "80_collect", *(plan.get("after") or {})]
 
 
 def measured(path: Path = TIMES) -> dict[str, float]:
@@ -78,9 +82,18 @@ def measured(path: Path = TIMES) -> dict[str, float]:
 
 
 def forecast(plan: Mapping[str, Any], runs: Path = RUNS, times: Path = TIMES) -> Forecast:
-    """What is left of a plan and how long it takes here; `done` believes the files, whatever was edited since."""
-    jobs, known = jobs_of(plan), measured(times)
+    """What is left of a plan besides its sweeps; `done` believes the files, whatever was edited since.
+
+    A category's rendering takes as long as the same one of another draw.
+    """
+    known = measured(times)
+    known |= {f"{job.partition('_data')[0]}_data": seconds for job, seconds in known.items() if job.startswith("render_")}
+
+    def seconds(job: str) -> float | None:
+        return known.get(job, known.get(f"{job.partition('_data')[0]}_data"))
+
+    jobs = jobs_of(plan)
     left = [job for job in jobs if not (runs / "done" / job).is_file()]
     slower = probe() / known[PROBE] if PROBE in known else 1.0
-    return Forecast(len(jobs), len(jobs) - len(left), slower * sum(known.get(job, 0.0) for job in left),
-                    sum(job not in known for job in left), slower)
+    return Forecast(len(jobs), len(jobs) - len(left), slower * sum(seconds(job) or 0 for job in left),
+                    tuple(job for job in left if seconds(job) is None), slower)

@@ -37,7 +37,9 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
                                     "give an .ipynb path outside notebooks/, e.g. under runs/"))
     # a kernel that the user registered as "python3" for another environment must not be taken
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    os.environ["MMADLIB_HOME"] = str(ROOT)  # the kernel's workspace is this one
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # or it reports every message that only a browser can answer
@@ -48,6 +50,9 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     except papermill.PapermillExecutionError as err:
         raise NotebookError(f"{shown(nb)}: cell {err.exec_count} failed with {err.ename}: {err.evalue}\n"
                             f"the executed notebook is kept: {shown(out)}") from None
+    except NoSuchKernel:
+        out.unlink(missing_ok=True)
+        raise SettingsError("there is no kernel python3 to run a notebook in; pip install ipykernel") from None
     except DeadKernelError as err:
         raise NotebookError(f"{shown(nb)}: the kernel died (out of memory?): {err}\nkept: {shown(out)}") from None
     return out

@@ -23,8 +23,10 @@ def declared_types(nb: Path) -> dict[str, str]:
 
     Raises SettingsError when the file or the cell is missing, or when a parameter has no type out of TYPES.
     """
-    import papermill  # here: it takes a second to import, and `--help` should not
-
+    try:
+        import papermill  # here: it takes a second to import, and `--help` should not
+    except ModuleNotFoundError:
+        raise SettingsError("papermill runs notebooks and is not installed; pip install 'mmadlib[notebooks]'") from None
     if not nb.is_file():
         raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
     try:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mmadlib.errors import SettingsError
-from mmadlib.experiments.cells import LIMITS, PARAMS, Cell, narrow, read_sweep
+from mmadlib.experiments.cells import LIMITS, Cell, narrow
+from mmadlib.experiments.grids import PARAMS, read_sweep
 
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
@@ -57,6 +58,8 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
     jobs: dict[str, Job] = {}
     first: dict[Path, tuple[Job, Cell]] = {}
     for entry in plan["sweeps"]:
+        if not isinstance(entry, Mapping) or "params" not in entry:
+            raise SettingsError(f"sweeps: {entry!r}: expected an entry such as 'params: 41_few_shot_1_2_4/rendered.yaml'")
         limits = {name: value for name, value in entry.items() if name != "params"}
         parts: dict[tuple[str, str], list[Cell]] = {}
         for cell in narrow(read_sweep(PARAMS / entry["params"]), **limits):

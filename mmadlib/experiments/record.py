@@ -19,7 +19,7 @@ import pandas as pd
 from mmadlib import __version__
 from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, explain
-from mmadlib.paths import BESIDE, MARK, RUNS, run_dir, shown
+from mmadlib.paths import BESIDE, MARK, RUNS, here, run_dir, shown
 
 KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "shots", "seed"]
 COLUMNS = [*KEYS, "subset", "metric", "value"]
@@ -129,7 +129,7 @@ def plain(value: Any) -> Any:
 
 def write(record: Record, folder: str | Path | None = None) -> Path:
     """Write metrics.json into `folder` (default: record.folder()), all or nothing; returns its path."""
-    path = (record.folder() if folder is None else Path(folder)) / "metrics.json"
+    path = (record.folder() if folder is None else here(folder)) / "metrics.json"
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(plain(asdict(record)), indent=1, default=str) + "\n")
     return path
@@ -152,9 +152,9 @@ def read(path: str | Path) -> Record:
         raise DataError(explain(shown(path), f"is no complete record ({err})", "delete it and run again")) from None
 
 
-def find(base: str | Path = RUNS) -> list[Record]:
+def find_records(base: str | Path = RUNS) -> list[Record]:
     """All records under `base`, sorted by folder."""
-    return [read(path) for path in sorted(Path(base).glob(RUN_FOLDERS))]
+    return [read(path) for path in sorted(here(base).glob(RUN_FOLDERS))]
 
 
 def ordered(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -167,5 +167,5 @@ def ordered(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 def collect(runs: str | Path | Sequence[Record] = RUNS) -> pd.DataFrame:
     """Runs as one long table with columns COLUMNS, sorted; `runs` is a folder or a list of records."""
-    records = find(runs) if isinstance(runs, (str, Path)) else runs
+    records = find_records(runs) if isinstance(runs, (str, Path)) else runs
     return ordered(pd.DataFrame([row for r in records for row in r.rows()], columns=COLUMNS), COLUMNS)

@@ -15,12 +15,12 @@ import pandas as pd
 
 from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, explain
-from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, collect, find, ordered
-from mmadlib.paths import RESULTS, RUNS, shown
+from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, collect, find_records, ordered
+from mmadlib.paths import RESULTS, RUNS, here, shown
 
 
 class Update(NamedTuple):
-    """What `update` did: runs found, runs in the tables that were not at hand and stay, rows in results.csv."""
+    """What `merge_results` did: runs found, runs in the tables that were not at hand and stay, rows in results.csv."""
 
     found: int
     kept: int
@@ -41,17 +41,17 @@ def read_table(path: str | Path, columns: Sequence[str], later: Sequence[str] = 
         return table.assign(**dict.fromkeys(set(later) - set(table), ""))[list(columns)]
     except (KeyError, ValueError) as err:
         raise DataError(explain(shown(path), f"is no table of {', '.join(columns)} ({err})",
-                                "take it from git again: git checkout -- results")) from None
+                                "in a checkout: git checkout -- results")) from None
 
 
 def read_results(results: str | Path = RESULTS) -> pd.DataFrame:
     """results.csv of a folder, columns record.COLUMNS."""
-    return read_table(Path(results) / "results.csv", COLUMNS)
+    return read_table(here(results) / "results.csv", COLUMNS)
 
 
 def read_runs(results: str | Path = RESULTS) -> pd.DataFrame:
     """runs.csv of a folder, columns record.PROVENANCE; cells of rows older than a column are empty."""
-    return read_table(Path(results) / "runs.csv", PROVENANCE, later=LATER)
+    return read_table(here(results) / "runs.csv", PROVENANCE, later=LATER)
 
 
 def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -68,13 +68,13 @@ def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> 
             temporary.write_text(csv.getvalue())
 
 
-def update(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
+def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
     """Merge the runs at hand into results.csv and runs.csv.
 
     All rows of a run at hand are replaced, rows of other runs stay. In runs.csv the row of a run that gave the same
     numbers again stays as it is. Raises DataError on an unreadable record or table, before anything is written.
     """
-    folder, records = Path(results), find(runs)
+    folder, records = here(results), find_records(runs)
     old, fresh = read_results(folder), collect(records)
     table = ordered(pd.concat([_rest(old, fresh, KEYS), fresh]), COLUMNS)
     old_runs, fresh_runs = read_runs(folder), pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object)

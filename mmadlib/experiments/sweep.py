@@ -1,4 +1,4 @@
-"""Run a grid of sweeps (cells.py) and plans (plan.py).
+"""Run sweeps (grids.py) and plans (plan.py).
 
 Runs whose record has the same settings and was made by the same
 code are skipped, so an interrupted sweep goes on where it stopped; the features of a category are made once for all its
@@ -20,12 +20,13 @@ import pandas as pd
 
 from mmadlib import paths
 from mmadlib.errors import DataError, MmadError
-from mmadlib.experiments.cells import Cell, narrow, read_sweep
+from mmadlib.experiments.cells import Cell, narrow
 from mmadlib.experiments.forecast import cores, forecast
+from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
-from mmadlib.experiments.record import KEYS, Record, find, plain, read
+from mmadlib.experiments.record import KEYS, Record, find_records, plain, read
 from mmadlib.experiments.results import read_runs
 from mmadlib.progress import bar
 
@@ -64,7 +65,7 @@ def finished(cell: Cell, base: str | Path = paths.RUNS) -> Record | None:
 
 def past_runs(base: str | Path = paths.RUNS, results: str | Path = paths.RESULTS) -> pd.DataFrame:
     """KEYS and wall_s of every run in results/runs.csv and of those at hand."""
-    rows = pd.concat([read_runs(results), pd.DataFrame([r.run_row() for r in find(base)], dtype=object)])
+    rows = pd.concat([read_runs(results), pd.DataFrame([r.run_row() for r in find_records(base)], dtype=object)])
     rows = rows.reindex(columns=[*KEYS, "wall_s"]).assign(wall_s=pd.to_numeric(rows["wall_s"], errors="coerce"))
     return rows.assign(n=pd.to_numeric(rows["shots"].replace("full", 1000))).dropna(subset=["wall_s"])
 
@@ -160,19 +161,22 @@ def read_cells(files: Sequence[str | Path]) -> list[Cell]:
 
 
 def command(files: Sequence[str | Path], limits: Mapping[str, Sequence | None] | None = None,
-            given: Mapping[str, Any] | None = None, base: str | Path = paths.RUNS, estimate_only: bool = False) -> int:
+            given: Mapping[str, Any] | None = None, base: str | Path = paths.RUNS, estimate_only: bool = False,
+            share: int = 0) -> int:
     """`mmadlib sweep`: run what is not finished of some sweeps and plans, or only say what is left.
 
     limits  what narrows the runs (cells.LIMITS);   given  fields of every run, root and device
+    share   cores that a plan will be given, for the estimate; 0: all
 
     Exit code 0, 1 when a run failed, 130 when interrupted. Raises SettingsError before anything runs.
     """
     cells = narrow(read_cells(files), **(limits or {}))
     cells = [replace(cell, **(given or {})) for cell in cells]
-    print(estimate(cells, base), flush=True)
+    left = estimate(cells, base)
+    print(left, flush=True)
     if estimate_only:
-        for plan in read_plans(files):
-            print(f"with its notebooks: {forecast(plan)}")
+        for plan in read_plans(files)[:1]:
+            print(forecast(plan).told(left.seconds, share or cores()))
         return 0
     try:
         records, failed = run_cells(cells, base, say=lambda line: print(line, flush=True))

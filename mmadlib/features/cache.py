@@ -45,7 +45,7 @@ class FeatureSet(Sequence[Features]):
     def __init__(self, samples: Sequence[Sample], extractor: Extractor, cache: str | Path | None, keep: int = 64) -> None:
         self.samples, self.extractor, self.keep = samples, extractor, keep
         names = "+".join(extractor.names.values())
-        self.folder = None if cache is None else Path(cache) / f"{names}-{extractor.key[:12]}"
+        self.folder = None if cache is None else paths.here(cache) / f"{names}-{extractor.key[:12]}"
         self._files: dict[int, Path] = {}
         self._tokens: dict[int, Tokens] = {}
         self._recent: OrderedDict[int, Features] = OrderedDict()

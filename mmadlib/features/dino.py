@@ -123,7 +123,7 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
         torch.manual_seed(seed)
         model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
     if weights not in (None, RANDOM):
-        state = read_state(paths.found(weights), sha256, "rgb_sha256")
+        state = read_state(paths.here(weights), sha256, "rgb_sha256")
         if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
             state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
         fill(model, state, weights)

@@ -177,7 +177,7 @@ def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int
         torch.manual_seed(seed)
         encoder = Encoder(blocks)
     if weights != RANDOM:
-        path = paths.found(weights) if weights else paths.WEIGHTS / CHECKPOINT
+        path = paths.here(weights) if weights else paths.WEIGHTS / CHECKPOINT
         if not path.is_file():
             raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
                                        "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "

@@ -19,7 +19,7 @@ from mmadlib.atomic import atomic
 from mmadlib.checks import check_device, check_seed, typed
 from mmadlib.errors import MissingModality, OutputError, SettingsError, TrainingError, WeightsError, explain
 from mmadlib.features.field import FeatureMap, Features
-from mmadlib.paths import shown
+from mmadlib.paths import here, shown
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Method:
     def save(self, path: str | Path) -> Path:
         """Write `path`/model.safetensors and `path`/settings.json; no pickle anywhere. Raises OutputError."""
         self.check_fitted()
-        path = Path(path)
+        path = here(path)
         tensors = {k: v.detach().cpu().contiguous() for k, v in (self.standardise.state() | self.state()).items()}
         description = {"method": self.name, "seed": self.seed, "settings": asdict(self.settings)}
         content = {"model.safetensors": to_bytes(tensors), "settings.json": f"{json.dumps(description, indent=1)}\n".encode()}
@@ -172,7 +172,7 @@ class Method:
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """Read what `save` wrote. Raises WeightsError on a missing, damaged or another method's model."""
-        path, device = Path(path), check_device(device)
+        path, device = here(path), check_device(device)
         if not (path / "settings.json").is_file() or not (path / "model.safetensors").is_file():
             raise WeightsError(explain(shown(path), "holds no settings.json with model.safetensors",
                                        "give a folder written by save()"))

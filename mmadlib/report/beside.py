@@ -29,7 +29,7 @@ CPIR_ROWS = {
     "CPIR [recon=2MLP]": "recon_2mlp", "CPIR [pred=MLP + recon=2MLP]": "pred_mlp_recon_2mlp",
     "CPIR [pred=2MLP + recon=2MLP]": "pred_2mlp_recon_2mlp", "CPIR [LB3M]": "default"}
 
-# PIRN's tables 2, 3, 5, 7 and 9: the names printed there in brackets -> our variants (workflow/params/33_ablation_pirn)
+# PIRN's tables 2, 3, 5, 7 and 9: the names printed there in brackets -> our variants (methods.pirn.VARIANTS)
 PIRN_TABLES = {
     "Table 2": {"none of BPA/APR/MNC": "none", "without BPA": "without_bpa", "without APR": "without_apr",
                 "without MNC": "without_mnc", "full": "default"},

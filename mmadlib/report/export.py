@@ -13,7 +13,7 @@ import pandas as pd
 
 from mmadlib.atomic import atomic
 from mmadlib.errors import OutputError, explain
-from mmadlib.paths import shown
+from mmadlib.paths import here, shown
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
          "[": "{[}", "<": r"\textless{}", ">": r"\textgreater{}", **{c: "\\" + c for c in "&%$#_{}"}}
@@ -68,7 +68,7 @@ def export(table: pd.DataFrame, name: str, folder: str | Path, caption: str,
 
     numbers   what the CSV holds instead of the shown text. Raises OutputError when the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = here(folder)
     plain = table if numbers is None else numbers
     texts = {".csv": plain.to_csv(index=any(plain.index.names), float_format="%.4f", lineterminator="\n"),
              ".md": to_markdown(table, caption), ".tex": to_latex(table, caption, name)}

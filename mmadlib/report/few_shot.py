@@ -50,7 +50,7 @@ class Plan:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], features: str = "") -> Plan:
-        """The plan of a sweep (cells.read_sweep). Methods that the sweep leaves out get a row all the same: not run.
+        """The plan of a sweep (grids.read_sweep). Methods that the sweep leaves out get a row all the same: not run.
 
         features  only the runs on these, or on what stands for them in a row with inputs of its own; default: of the first
         Raises SettingsError when no run is left, or when the shots mix protocols.

@@ -32,7 +32,7 @@ def _existing(path: str | Path, remedy: str) -> Path:
 
 def results(path: str | Path = RESULTS / "results.csv") -> pd.DataFrame:
     """The measured results, long: one row per run, subset and metric. Raises DataError when the file is missing."""
-    return read_table(_existing(path, "run `make reproduce`"), COLUMNS)
+    return read_table(_existing(path, f"run `make reproduce`, or {CHECKOUT}"), COLUMNS)
 
 
 def published(path: str | Path = RESULTS / "published.csv") -> pd.DataFrame:
@@ -71,7 +71,7 @@ def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -
 def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
     """One metric as method and variant x modality, averaged over categories, data seeds and seeds."""
     chosen = select(table, metric=metric, **where)
-    wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name)).pivot_table(
+    wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name if m in METHODS else m)).pivot_table(
         index=["method", "variant", "features"], columns="subset", values="value")
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
 

@@ -177,7 +177,7 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_reading_before_converting_says_how(tmp_path):
-    with pytest.raises(DataError, match="run `make road ROAD_SRC="):
+    with pytest.raises(DataError, match="mmadlib convert road CLONE data/road"):
         load("road", "road", "test", root=tmp_path / "none")
 
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from mmadlib.errors import SettingsError
-from mmadlib.experiments.cells import narrow, read_sweep
+from mmadlib.experiments.cells import narrow
+from mmadlib.experiments.grids import read_sweep
 from mmadlib.features import Extractor
 
 SWEEP = {"dataset": "rendered", "categories": ["keyed", "plain"], "shots": [4, 0], "seeds": [[1, 0], [2, 1]],
@@ -36,7 +37,8 @@ def test_options_of_a_variant_go_over_those_of_the_file():
 
 def test_a_variant_may_read_the_data_in_its_own_way():
     variants = {"published": {}, "camera": {"reader": {"frame": "camera"}}}
-    sweep = SWEEP | {"reader": {"frame": "literature", "light": 4}, "methods": {"cfm": variants}}
+    sweep = SWEEP | {"dataset": "eyecandies", "root": "x", "reader": {"frame": "literature", "light": 4},
+                     "methods": {"cfm": variants}}
     readers = {c.variant: c.reader for c in read_sweep(sweep)}
     assert readers == {"published": {"frame": "literature", "light": 4}, "camera": {"frame": "camera", "light": 4}}
 
@@ -65,7 +67,7 @@ def test_expected_settings_are_those_of_a_run():
     ({"methods": {"cfm": {"fast": {"step": 1}}}}, "unknown cfm setting 'step'"),
     ({"methods": {"cfm": {"fast": {"steps": "many"}}}}, "steps='many'"),
     ({"methods": {"cfm": {"fast": {"steps": 0}}}}, "steps=0"),
-    ({"methods": {"cfm": {"fast": 400}}}, "fast=400: expected a mapping"),
+    ({"methods": {"cfm": {"fast": 400}}}, "fast: its settings=400: expected a mapping"),
     ({"methods": {"cfm": {}}}, "expected its variants"),
     ({"methods": {"cfm": {"own": {"features": "descriptor"}}}}, "unknown features 'descriptor'"),
     ({"methods": {"cfm": {"own": {"options": "zero"}}}}, "own: options='zero': expected a mapping"),

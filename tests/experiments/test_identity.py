@@ -7,6 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mmadlib.data import DATASETS
+from mmadlib.errors import SettingsError
 from mmadlib.experiments import identity
 from mmadlib.experiments.identity import notebook_identity, run_identity
 from mmadlib.methods import METHODS
@@ -23,7 +24,7 @@ def package(tmp_path, monkeypatch):
         "experiments/sweep": "from mmadlib.experiments.evaluate import run",
         "metrics/__init__": "from mmadlib.metrics.areas import auroc\nfrom mmadlib.metrics.other import x",
         "metrics/areas": "def auroc():\n    '''Area.'''\n    return 1", "metrics/other": "x = 1",
-        "report/plots": "x = 1", "data/toy": "y = 1",
+        "report/plots": "from mmadlib.report import draws", "report/draws": "x = 1", "data/toy": "y = 1",
         "methods/__init__": "from mmadlib.methods.one import One",
         "methods/one/__init__": "from mmadlib.methods.one.one import One",
         "methods/one/one": "from mmadlib.methods import shared", "methods/two/two": "z = 1", "methods/shared": "s = 1"}
@@ -34,7 +35,7 @@ def package(tmp_path, monkeypatch):
     stub = "from .evaluate import run as run\nfrom .sweep import run_sweep as run_sweep"
     (folder / "experiments/__init__.pyi").write_text(stub)
     monkeypatch.setattr(identity, "PACKAGE", folder)
-    monkeypatch.setattr(identity, "module_of", lambda method: folder / f"methods/{method}/{method}.py")
+    monkeypatch.setattr(identity, "_code_of", lambda method: ({folder / f"methods/{method}/{method}.py"}, []))
     return folder
 
 
@@ -105,6 +106,47 @@ def test_a_notebook_that_plots_or_runs_methods_follows_them(package, tmp_path):
     assert [notebook(path, code) == old for code, old in zip((plots, runs), before, strict=True)] == [False, True]
     (package / "methods/two/two.py").write_text("z = 2")
     assert notebook(path, runs) != before[1]
+
+
+def test_a_notebook_follows_the_whole_report_and_a_run_none_of_it(package, tmp_path):
+    code = "from mmadlib.report import plots\nfrom mmadlib.experiments import run"
+    before = notebook(tmp_path / "nb.ipynb", code), fresh()
+    (package / "report/draws.py").write_text("x = 2")
+    after = notebook(tmp_path / "nb.ipynb", code), fresh()
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+@pytest.mark.parametrize("code", ["from mmadlib import experiments", "import mmadlib.experiments"])
+def test_a_room_imported_as_a_whole_stands_for_all_that_it_exports(package, tmp_path, code):
+    before = notebook(tmp_path / "nb.ipynb", code)
+    (package / "metrics/areas.py").write_text("def auroc():\n    return 2")
+    assert notebook(tmp_path / "nb.ipynb", code) != before
+
+
+def test_the_plan_and_version_of_rendered_data_decide_their_numbers(monkeypatch):
+    followed = []
+    monkeypatch.setattr(identity, "follow", lambda start, *rest: followed.append(set(start)) or set())
+    for dataset in ("rendered", "road"):
+        fresh_dataset(dataset)
+    assert identity.PACKAGE / "data/rendered_plan.py" in followed[0] and identity.PACKAGE / "data/road.py" in followed[1]
+
+
+def fresh_dataset(dataset):
+    run_identity.cache_clear()
+    return run_identity("nearest", dataset)
+
+
+def test_a_class_without_a_file_is_known_by_its_source_or_refused(monkeypatch):
+    class Typed(METHODS["nearest"]):
+        name = "typed"
+
+    monkeypatch.setitem(METHODS, "typed", Typed)
+    monkeypatch.setattr(identity, "module_of", lambda cls: (_ for _ in ()).throw(TypeError("built-in class")))
+    assert run_identity("typed", "road") != run_identity("nearest", "road")
+    monkeypatch.setattr(identity.inspect, "getsource", lambda cls: (_ for _ in ()).throw(OSError("no source")))
+    run_identity.cache_clear()
+    with pytest.raises(SettingsError, match="put it into a file"):
+        run_identity("typed", "road")
 
 
 def test_the_files_that_decide_no_number_exist():

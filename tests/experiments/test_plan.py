@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mmadlib.errors import SettingsError
-from mmadlib.experiments.cells import PARAMS, is_sweep
+from mmadlib.experiments.grids import PARAMS, is_sweep
 from mmadlib.experiments.params import check, declared_types
 from mmadlib.experiments.plan import read_jobs, read_plan
 from mmadlib.methods import METHODS

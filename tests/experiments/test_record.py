@@ -11,7 +11,7 @@ from records import make
 
 from mmadlib.errors import DataError
 from mmadlib.experiments import record as module
-from mmadlib.experiments.record import COLUMNS, KEYS, LATER, PROVENANCE, collect, environment, find, read, write
+from mmadlib.experiments.record import COLUMNS, KEYS, LATER, PROVENANCE, collect, environment, find_records, read, write
 from mmadlib.paths import MARK
 
 
@@ -76,7 +76,7 @@ def test_collect_of_nothing_has_the_columns(tmp_path):
 def test_a_base_inside_a_base_is_not_collected(tmp_path):
     smoke = make()
     write(smoke, smoke.folder(tmp_path / "smoke"))
-    assert find(tmp_path) == [] and len(find(tmp_path / "smoke")) == 1
+    assert find_records(tmp_path) == [] and len(find_records(tmp_path / "smoke")) == 1
 
 
 def test_digest_follows_numbers_and_settings_and_nothing_else():

@@ -12,7 +12,7 @@ from mmadlib.__main__ import main
 from mmadlib.errors import SettingsError
 from mmadlib.experiments import evaluate, source
 from mmadlib.experiments import sweep as module
-from mmadlib.experiments.cells import read_sweep
+from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.record import read, write
 from mmadlib.experiments.sweep import ASSUMED, SweepError, estimate, finished, run_cells, run_sweep

@@ -5,7 +5,7 @@ import pytest
 from samples import TINY, dome
 
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
-from mmadlib.experiments.cells import read_sweep
+from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.source import Source
 from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
 from mmadlib.features.dino import Dino

@@ -8,7 +8,7 @@ import pytest
 from measured import DRAWS, plan, table
 
 from mmadlib.errors import SettingsError
-from mmadlib.experiments.cells import read_sweep
+from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.record import COLUMNS
 from mmadlib.methods import METHODS
 from mmadlib.report import few_shot

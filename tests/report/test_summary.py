@@ -5,7 +5,7 @@ from __future__ import annotations
 from records import store
 
 from mmadlib.__main__ import main
-from mmadlib.experiments.results import update
+from mmadlib.experiments.results import merge_results
 
 
 def test_the_table_or_what_to_do(tmp_path, capsys):
@@ -13,7 +13,7 @@ def test_the_table_or_what_to_do(tmp_path, capsys):
     assert "make reproduce" in capsys.readouterr().out
     for category, value in (("keyed", 0.25), ("plain", 0.75)):
         store(tmp_path / "runs", category=category, metrics={s: {"i_auroc": value, "aupro_30": 1.0} for s in ("all", "rgb")})
-    update(tmp_path / "runs", tmp_path)
+    merge_results(tmp_path / "runs", tmp_path)
     assert main(["results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "rendered, 4 shots, I-AUROC" in out and "AUPRO@30" in out and "results.csv" in out

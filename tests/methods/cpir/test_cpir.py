@@ -10,7 +10,7 @@ import torch
 from synthetic import shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
-from mmadlib.experiments.cells import PARAMS, read_sweep
+from mmadlib.experiments.grids import PARAMS, read_sweep
 from mmadlib.features.field import FeatureMap
 from mmadlib.methods import METHODS
 from mmadlib.methods.cpir.cpir import VARIANTS, Settings, aggregate, loss, modules, parameters, relative_size
