@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,6 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     if out.suffix != ".ipynb" or out == nb or out.is_relative_to(NOTEBOOKS):
         raise SettingsError(explain(shown(out), "is no place for an executed notebook",
                                     "give an .ipynb path outside notebooks/, e.g. under runs/"))
-    # a kernel that the user registered as "python3" for another environment must not be taken
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    os.environ["MMADLIB_HOME"] = str(ROOT)  # the kernel's workspace is this one
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
@@ -45,8 +43,9 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     logging.getLogger("papermill").setLevel(logging.ERROR)  # or it reports every message that only a browser can answer
     _writable(out)
     try:
-        papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
-                                   progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
+        with _surroundings():
+            papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
+                                       progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
     except papermill.PapermillExecutionError as err:
         raise NotebookError(f"{shown(nb)}: cell {err.exec_count} failed with {err.ename}: {err.evalue}\n"
                             f"the executed notebook is kept: {shown(out)}") from None
@@ -56,6 +55,23 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     except DeadKernelError as err:
         raise NotebookError(f"{shown(nb)}: the kernel died (out of memory?): {err}\nkept: {shown(out)}") from None
     return out
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """The variables that a kernel starts with; those of this process are put back."""
+    given = {"JUPYTER_PREFER_ENV_PATH": "1",  # not a kernel that the user registered as "python3" for another environment
+             "MMADLIB_HOME": str(ROOT)}  # the kernel's workspace is this one
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _writable(out: Path) -> None:

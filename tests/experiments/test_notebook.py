@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -138,6 +139,14 @@ def test_a_failing_cell_gives_exit_code_1_and_keeps_the_executed_notebook(tmp_pa
     message = capsys.readouterr().err
     assert "ValueError: no light" in message and "out.ipynb" in message and "Traceback" not in message
     assert any(o["output_type"] == "error" for c in nbformat.read(out, 4).cells for o in c.get("outputs", []))
+
+
+def test_the_surroundings_of_this_process_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.delenv("MMADLIB_HOME", raising=False)
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    before = dict(os.environ)
+    run_notebook(notebook(tmp_path, "import os; assert os.environ['JUPYTER_PREFER_ENV_PATH'] == '1'"), tmp_path / "out.ipynb")
+    assert dict(os.environ) == before
 
 
 def test_a_dead_kernel_is_reported(tmp_path):
