@@ -8,12 +8,20 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 # strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
 STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_*.ipynb 90_*.ipynb 91_*.ipynb))
 LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
+# the tables behind the stored outputs, whatever was run since
+COMMITTED = MMADLIB_RESULTS="$$($(PY) tests/committed.py)"
 NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
 unexport MPLBACKEND  # notebooks draw inline
-unexport MMADLIB_HOME  # this checkout is the workspace
+unexport MMADLIB_HOME MMADLIB_RESULTS  # this checkout is the workspace
+
+# a failed job stops neither the others nor what comes after them, but is named last and gives the exit code; INTO=results
+# puts rows of new plans or data into the tables (mmadlib collect)
+plan = OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) $(1) \
+  $(if $(INTO),--config into=$(INTO)); code=$$?; [ $$code -le 1 ] || exit $$code; \
+  $(PY) -m mmadlib results && $(PY) -m mmadlib compare && $(PY) workflow/jobs.py && exit $$code
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab reproduce reproduce-full test check bench notebooks road clean
@@ -55,16 +63,12 @@ reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main
 	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
 	@$(PY) -m mmadlib compare --keep
 	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/config.yaml --cores $(JOBS)
-	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS)
-	@$(PY) -m mmadlib results
-	@$(PY) -m mmadlib compare
+	@$(call plan)
 
 reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
 	@$(PY) -m mmadlib compare --keep
 	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml --cores $(JOBS)
-	@OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/full.yaml
-	@$(PY) -m mmadlib results
-	@$(PY) -m mmadlib compare
+	@$(call plan,--configfile workflow/plans/full.yaml)
 
 test: setup  ## style, types, unit and contract tests with coverage, notebooks against their stored outputs
 	@echo "== ruff, mypy"
@@ -74,9 +78,9 @@ test: setup  ## style, types, unit and contract tests with coverage, notebooks a
 	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests \
 	  --cov=mmadlib --cov-report=term --cov-fail-under=90
 	@echo "== notebooks, every output compared: $(STRICT)"
-	@$(if $(STRICT),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
+	@$(if $(STRICT),$(COMMITTED) OMP_NUM_THREADS=1 $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
 	@echo "== notebooks, tagged outputs compared: $(LAX)"
-	@$(if $(LAX),OMP_NUM_THREADS=1 $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
+	@$(if $(LAX),$(COMMITTED) OMP_NUM_THREADS=1 $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
 
 check: setup  ## what to run while editing: style, types, and the tests of what changed
 	@$(PY) -m ruff check .
@@ -95,9 +99,7 @@ road: setup  ## real data: convert the stereo_pothole set and run every method o
 	  echo "  git clone https://github.com/ruirangerfan/stereo_pothole_datasets"; exit 2; fi
 	$(PY) -m mmadlib convert road "$(ROAD_SRC)" data/road
 	@$(PY) -m mmadlib compare --keep
-	OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) --configfile workflow/plans/road.yaml
-	@$(PY) -m mmadlib results
-	@$(PY) -m mmadlib compare
+	@$(call plan,--configfile workflow/plans/road.yaml)
 
 clean:  ## remove generated data, cache and runs; .venv, data/road and data/weights stay
 	rm -rf data/rendered data/cache .snakemake .pytest_cache .ruff_cache .mypy_cache .coverage build

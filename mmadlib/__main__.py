@@ -7,12 +7,14 @@ Exit codes: 0 done; 1 done in part (a cell or a run failed, numbers differ); 2 n
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmadlib import __version__
 from mmadlib.errors import MmadError
+from mmadlib.workers import follow_scheduler
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +29,7 @@ def sweep(args: argparse.Namespace) -> int:
     from mmadlib.experiments.sweep import command
 
     root = None if args.root is None else str(paths.here(args.root))
-    given = {name: value for name, value in (("root", root), ("device", args.device)) if value is not None}
+    given = {"root": root, "device": args.device, "features": args.features}
     limits = {limit: getattr(args, limit) for limit in LIMITS}
     return command(args.files, limits, given, args.base or paths.RUNS, args.estimate, args.cores)
 
@@ -63,9 +65,16 @@ def _counted(dst: str, counts: dict[str, int]) -> int:
 
 
 def results(args: argparse.Namespace) -> int:
+    from mmadlib.paths import RESULTS
     from mmadlib.report.summary import command
 
-    return command(*([args.folder] if args.folder else []))
+    return command(args.folder or RESULTS, args.own)
+
+
+def collect(args: argparse.Namespace) -> int:
+    from mmadlib.experiments.results import command
+
+    return command(args.base, args.results, args.into)
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -102,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         a.add_argument(f"--{name}", dest=limit, type=kind, nargs="+", action="extend", help="only these")
     a.add_argument("--root", help="folder of the dataset, from where you stand")
     a.add_argument("--device", help="cpu | cuda")
+    a.add_argument("--features", help="a family or 'rgb+xyz' names, with their usual options, in place of those of the file")
     a.add_argument("--base", help="where the run folders go (default: runs/ of the workspace)")
     a.add_argument("--estimate", action="store_true", help="say what is left and how long it takes, run nothing")
     a.add_argument("--cores", type=int, default=0, help="that a plan will be given, for its estimate (default: all)")
@@ -139,6 +149,13 @@ def parser() -> argparse.ArgumentParser:
 
     a = add(rooms, "results", "print the main tables of results/results.csv", "results", results)
     a.add_argument("folder", nargs="?", help="default: results/ of the workspace")
+    a.add_argument("--own", action="store_true", help="with the rows of results/own/: other data, plans of your own")
+
+    a = add(rooms, "collect", "merge the runs at hand into results/, those on other data or of no plan into results/own/",
+            "collect --into own", collect)
+    a.add_argument("--base", help="folder of the runs (default: runs/ of the workspace)")
+    a.add_argument("--results", help="folder of the tables (default: results/ of the workspace)")
+    a.add_argument("--into", help="results | own: put all of them there")
 
     a = add(rooms, "compare", "compare the runs at hand with the committed numbers", "compare", compare)
     a.add_argument("--keep", action="store_true", help="set the table aside before it is written, compare nothing")
@@ -148,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; see the module for exit codes."""
     args = parser().parse_args(argv)
+    follow_scheduler()
     try:
         return args.call(args)
     except MmadError as err:
@@ -156,6 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone; nothing can be said to it any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

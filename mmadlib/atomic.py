@@ -1,12 +1,24 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and one writer at a time."""
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import os
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from mmadlib.errors import OutputError, explain
+from mmadlib.paths import shown
+
+WAIT = 120.0  # seconds that a writer waits for another one
 
 
 @contextmanager
@@ -14,13 +26,67 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name in the same folder; rename it to `path` on success, delete it on any failure.
 
     Readers never see half a file, and of two processes that write at once, on one machine or several that share the folder,
-    the later one wins whole. The suffix is kept, since several libraries choose the format by it.
+    the later one wins whole. The suffix is kept, since several libraries choose the format by it. What processes that were
+    killed left in the folder is deleted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+    _clear(path.parent.resolve())
+    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def _host() -> str:
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
+
+
+@cache
+def _clear(folder: Path) -> None:
+    """Delete temporary files of processes that are gone, of this machine; a folder is looked through once per process."""
+    for left in folder.iterdir():
+        found = re.fullmatch(rf"\..*\.{_host()}-(\d+)-[0-9a-f]{{8}}(\.\w+)?", left.name)
+        if found and not alive(int(found[1])):
+            with suppress(OSError):
+                left.unlink()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it runs, and is somebody else's
+    return True
+
+
+@contextmanager
+def alone(folder: Path, wait: float = WAIT) -> Iterator[None]:
+    """Hold the lock of a folder, made if need be; the lock of a process that was killed is free.
+
+    Raises OutputError when another process holds it for longer than `wait` seconds, or the folder cannot be written.
+    """
+    owner = folder / ".owner"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=wait):
+            with suppress(OSError):
+                owner.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    owner.unlink(missing_ok=True)
+    except Timeout:
+        who = owner.read_text(encoding="utf-8", errors="replace") if owner.is_file() else "another process"
+        raise OutputError(explain(shown(folder), f"is being written by {who}, for more than {wait:.0f} s",
+                                  "wait until it is done, or stop it, and call again")) from None
+    except OSError as err:
+        raise OutputError(explain(shown(folder), f"cannot be written ({err.strerror or err})",
+                                  "name a workspace that you may write to by MMADLIB_HOME")) from None

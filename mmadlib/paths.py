@@ -7,6 +7,11 @@ A *workspace* is the folder that holds data/, runs/, results/, figures/ and work
 3. the nearest marked folder at or above the current one: where mmadlib is installed, one may stand in a checkout;
 4. the current folder.
 
+What a workspace has none of, notebooks/, workflow/ and the tables of results/, is read in the checkout that mmadlib comes
+from; nothing is ever written but in a workspace. So a read-only checkout works with MMADLIB_HOME.
+
+MMADLIB_RESULTS names a folder that stands for results/: `make test` compares the stored notebooks with the committed tables.
+
 It is chosen once, when mmadlib is imported: a later change of folder does not move it. Paths in notebooks and in files of
 parameters are relative to the workspace (`resolve`); what a person types, or hands to a function, is relative to where that
 person stands (`here`), as with any other library.
@@ -32,20 +37,31 @@ def workspace() -> Path:
 
 
 ROOT = workspace()
-NOTEBOOKS = ROOT / "notebooks"
+
+
+def shipped(path: Path) -> Path:
+    """A path of the workspace; while nothing is there, the same place in the checkout that mmadlib is imported from."""
+    if path.exists() or not path.is_relative_to(ROOT) or not (BESIDE / MARK).is_file():
+        return path
+    return BESIDE / path.relative_to(ROOT)
+
+
+NOTEBOOKS = shipped(ROOT / "notebooks")
 DATA = ROOT / "data"  # rendered and converted datasets; generated
 CACHE = DATA / "cache"  # feature tokens; generated
 WEIGHTS = DATA / "weights"  # backbone checkpoints that the user puts there
 RUNS = ROOT / "runs"  # one folder per experiment; generated
-RESULTS = ROOT / "results"  # tidy CSV, in git
+RESULTS = Path(os.environ.get("MMADLIB_RESULTS", "").strip() or ROOT / "results").absolute()  # tidy CSV, in git
 FIGURES = ROOT / "figures"  # generated figures, in git
-WORKFLOW = ROOT / "workflow"
+WORKFLOW = shipped(ROOT / "workflow")
 CHECKOUT = "stand in a checkout of mmadlib or name one by MMADLIB_HOME"  # the remedy where a workspace lacks what one holds
 
 
 def resolve(path: str | Path) -> Path:
     """A path given in a notebook or a file of parameters: absolute as it is, relative from the workspace."""
     path = Path(path).expanduser()
+    if path.parts[:1] == ("results",):
+        return RESULTS.joinpath(*path.parts[1:])
     return path if path.is_absolute() else ROOT / path
 
 

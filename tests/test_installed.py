@@ -91,7 +91,7 @@ def test_the_command_is_installed_and_says_where_a_checkout_is_needed(python, pl
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "a checkout" in done.stderr
     (place / "own.yaml").write_text("dataset: folder\nroot: ../scans\ncategories: [bagel]\nshots: [1]\nseeds: [0]\n"
                                     "methods: {nearest: [rgb]}\n")
-    assert "1 of 1 runs are finished" in call(place, door, "sweep", "own.yaml").stdout
+    assert "finished: 1 of 1" in call(place, door, "sweep", "own.yaml").stdout
     again = call(place, door, "sweep", "own.yaml", "--estimate")
     assert again.stdout.startswith("1 runs, 1 finished"), again.stderr
 

@@ -14,7 +14,8 @@ from mmadlib.sample import Sample
 class Entry:
     """Where one sample lies and what is known of it without opening a file.
 
-    A sample that shares its files with others has extra["row"], its place there, and paths <file>/<row>.
+    A sample that shares its files with others has extra["row"], its place there, and paths <file>/<row>. One whose files are
+    made on first use has extra["recipe"], a text that says all that decides them.
     """
 
     rgb: Path
@@ -30,6 +31,13 @@ class Entry:
     @property
     def label(self) -> int:
         return int(self.defect != "good")
+
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """The files that the sample is read from, by what they are; None for a mask that there is not."""
+        named = {"rgb": self.rgb, "xyz": self.xyz, "gt": self.gt}
+        named |= {name: value for name, value in sorted(self.extra.items()) if isinstance(value, Path)}
+        return {name: file.parent if file and "row" in self.extra else file for name, file in named.items()}
 
 
 class Samples(Sequence[Sample]):

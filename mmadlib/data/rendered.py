@@ -3,19 +3,21 @@
     <root>/<category>/{train,validation}/good/{rgb/000.png, xyz/000.tiff}
     <root>/<category>/test/{good,<defect>}/{rgb/000.png, xyz/000.tiff, gt/000.png}
     <root>/<category>/twins/good/...              the parts of test/stain and test/dent without their defect
+    <root>/<category>/<split>/<kind>/made/000.json      the recipe of a sample and the digests of its files, written last
     <root>/<category>/{defects.csv, calibration/camera_parameters.json}
 
-`mmadlib render` renders everything in parallel; what is there already is kept.
+`mmadlib render` renders everything in parallel; what is there already is kept, what is damaged or of another recipe is made
+again. So a sample is what its recipe says, and its recipe stands for its content (data.contents).
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
+import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +27,16 @@ from PIL import Image
 from mmadlib.atomic import atomic
 from mmadlib.checks import check_seed
 from mmadlib.data import layout
+from mmadlib.data.contents import CONTENTS
 from mmadlib.data.files import Entry
 from mmadlib.data.rendered_plan import CATEGORIES, MODALITY, SPLITS, VERSION, Plan, plan
 from mmadlib.data.texts import read_mapping
+from mmadlib.digest import digest_of
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import rendered_root, shown
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
+from mmadlib.workers import pool
 
 
 def categories(root: str | Path | None = None) -> list[str]:
@@ -52,29 +57,65 @@ def entries(category: str, split: str, data_seed: int = 0, root: str | Path | No
 def _entry(base: Path, category: str, p: Plan, data_seed: int) -> Entry:
     folder, name = base / p.split / p.folder, f"{p.index:03d}"
     gt = folder / "gt" / f"{name}.png" if p.split in ("test", "twins") else None
+    extra = {"data_seed": data_seed, "plan": p, "twin_of": p.partner, "recipe": recipe(category, data_seed, p)}
     return Entry(folder / "rgb" / f"{name}.png", folder / "xyz" / f"{name}.tiff", gt, category, p.split, p.folder,
-                 MODALITY.get(p.folder, "none"), "rendered", {"data_seed": data_seed, "plan": p, "twin_of": p.partner})
+                 MODALITY.get(p.folder, "none"), "rendered", extra)
+
+
+def recipe(category: str, data_seed: int, p: Plan) -> str:
+    """All that decides the pixels and points of a sample: the renderer's version and code, and what it is drawn from."""
+    return f"renderer {renderer()}, data seed {data_seed}, {category}, {' '.join(map(str, p.key))}, strength {p.strength}"
+
+
+def renderer() -> str:
+    """Version and code of the renderer."""
+    return f"{VERSION} {digest_of('render/*.py', 'data/rendered.py', 'data/rendered_plan.py')}"
 
 
 def read(entry: Entry) -> Sample:
-    """The sample, rendered first where a file of it is missing. Raises DataError (folder not writable, faulty file)."""
+    """The sample, rendered first where it is not there as its recipe says. Raises DataError (folder not writable)."""
     make(entry)
     return layout.read(entry, isolated=False)
 
 
 def make(entry: Entry) -> bool:
-    """Render and write the files of one entry unless they are there; True if it rendered.
+    """Render and write the files of one entry unless they are there and whole; True if it rendered.
 
     Two processes may do it at once: both write the same bytes under a name of their own and rename.
     """
-    paths = [p for p in (entry.rgb, entry.xyz, entry.gt) if p is not None]
     base = entry.rgb.parents[3]
     with _writing(base):
         describe(base, entry.category, entry.extra["data_seed"])
-        if all(p.is_file() for p in paths):
+        noted, state = _noted(entry), _state(entry)
+        if noted == state:
             return False
+        if noted.get("recipe") == state["recipe"] and any(noted[name] != state[name] for name in noted.keys() & state.keys()):
+            warnings.warn(f"{shown(entry.rgb)}: the sample is not as it was rendered and is made again", stacklevel=2)
         _write(entry)
+        with atomic(_note(entry)) as path:
+            path.write_text(json.dumps(_state(entry), indent=1) + "\n")
     return True
+
+
+def _note(entry: Entry) -> Path:
+    return entry.rgb.parent.parent / "made" / f"{entry.rgb.stem}.json"
+
+
+def _state(entry: Entry) -> dict[str, str]:
+    """The recipe of a sample and the digests of those of its files that can be read, as they are now."""
+    state = {"recipe": entry.extra["recipe"]}
+    for name, path in entry.files.items():
+        with suppress(DataError):
+            state |= {name: CONTENTS.digest(path)} if path else {}
+    return state
+
+
+def _noted(entry: Entry) -> dict[str, str]:
+    """`_state` as it was when the sample was written; empty if it never was."""
+    try:
+        return dict(json.loads(_note(entry).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
 
 
 @contextmanager
@@ -103,18 +144,21 @@ def _write(entry: Entry) -> None:
 
 
 def describe(base: Path, category: str, data_seed: int) -> None:
-    """Write the calibration and defects.csv of a category folder, once.
+    """Write the calibration and defects.csv of a category folder, once for every version of the renderer.
 
-    Raises DataError when the folder was rendered by another version of the renderer or from another seed, or its note
-    is damaged.
+    Raises DataError when the folder was rendered from another seed.
     """
     calibration, made_by = base / "calibration" / "camera_parameters.json", {"renderer": VERSION, "data_seed": data_seed}
     if calibration.is_file():
-        found = read_mapping(calibration, json.loads, "delete the category's folder, it is rendered again")
-        if {k: found.get(k) for k in made_by} != made_by:
-            raise DataError(explain(shown(base), "holds samples of another data seed or renderer version",
+        try:
+            found = read_mapping(calibration, json.loads)
+        except DataError:
+            found = {}  # damaged: made again
+        if found.get("data_seed", data_seed) != data_seed:
+            raise DataError(explain(shown(base), f"holds samples of data seed {found['data_seed']}",
                                     "delete the folder or give another root"))
-        return
+        if {k: found.get(k) for k in made_by} == made_by:
+            return
     from mmadlib.render.sensor import camera_parameters
 
     with atomic(base / "defects.csv") as path, path.open("w", newline="") as file:
@@ -135,9 +179,8 @@ def render(category: str, data_seed: int = 0, jobs: int = 2, root: str | Path | 
         describe(base, category, data_seed)  # a wrong folder fails before any process starts
     if jobs <= 1:
         return sum(make(e) for e in bar(todo, f"render {category}", progress))
-    # spawn: a forked child would inherit the ray caster's threads in an unknown state
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(make, e) for e in todo]
+    with pool(jobs) as workers:
+        waiting = [workers.submit(make, e) for e in todo]
         return sum(done.result() for done in bar(as_completed(waiting), f"render {category}", progress, total=len(todo)))
 
 

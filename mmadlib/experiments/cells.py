@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +78,21 @@ def narrow(cells: Sequence[Cell], **limits: Collection | None) -> list[Cell]:
                 raise unknown(f"{LIMITS[name]} of this sweep", value, map(str, found))
         cells = [c for c in cells if (getattr(c, LIMITS[name]) or 0) in wanted]
     return list(cells)
+
+
+def adapt(cells: Sequence[Cell], root: str | None = None, device: str | None = None,
+          features: str | None = None) -> list[Cell]:
+    """The cells on another root, device or features; None leaves them as they are.
+
+    Other features have their usual options, also for a variant that named its own. Raises UnknownName, SettingsError.
+    """
+    from mmadlib.checks import check_device
+    from mmadlib.features import family
+
+    given: dict[str, Any] = {name: value for name, value in (("root", root), ("device", device)) if value is not None}
+    if device is not None:
+        check_device(device)
+    if features is not None:
+        family(features)
+        given |= {"features": features, "options": {}}
+    return [replace(cell, **given) for cell in cells]

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmadlib.errors import DataError, explain
+from mmadlib.atomic import atomic
+from mmadlib.errors import DataError, OutputError, explain
 from mmadlib.experiments.record import COLUMNS, KEYS, NUMBERS, collect, git
 from mmadlib.experiments.results import read_table
-from mmadlib.paths import RESULTS, ROOT, RUNS, shown
+from mmadlib.paths import RESULTS, ROOT, RUNS, shipped, shown
 
 TOLERANCE = 0.02
 BEFORE = RUNS / "results_before.csv"  # for a copy of the repository without git: the table as it came
@@ -26,10 +27,18 @@ TABLE = "results/results.csv"
 
 
 def keep(results: Path = RESULTS, before: Path = BEFORE) -> None:
-    """Set results.csv aside before it is written, once: a second `make reproduce` compares with the same numbers."""
-    if not before.is_file() and (results / "results.csv").is_file():
-        before.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(results / "results.csv", before)
+    """Set results.csv aside before it is written, once: a second `make reproduce` compares with the same numbers.
+
+    Raises OutputError when that cannot be done.
+    """
+    table = shipped(results / "results.csv")
+    if not before.is_file() and table.is_file():
+        try:
+            with atomic(before) as path:
+                shutil.copyfile(table, path)
+        except OSError as err:
+            raise OutputError(explain(shown(before), f"cannot be written ({err.strerror or err})",
+                                      "name a workspace that you may write to by MMADLIB_HOME")) from None
 
 
 def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFrame]:

@@ -21,8 +21,9 @@ from mmadlib.checks import one_of
 from mmadlib.data import DATASETS, Samples
 from mmadlib.errors import OutputError, explain
 from mmadlib.experiments.breakdown import breakdown, name_of, twin_auroc
+from mmadlib.experiments.causes import Causes, made_by
+from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
-from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.record import Record, environment, write
 from mmadlib.experiments.source import Chosen, Source
 from mmadlib.features import FeatureSet, Truth
@@ -76,20 +77,22 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
         root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
         base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
-        checkpoint: bool = False, source: Source | None = None) -> Outcome:
+        checkpoint: bool = False, source: Source | None = None, causes: Causes | None = None) -> Outcome:
     """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments.
 
-    source: the category's features where several runs share them, made from the same arguments.
+    source: the category's features where several runs share them, made from the same arguments; causes: likewise.
     """
     started = time.perf_counter()
     one_of("dataset", dataset, DATASETS)
     one_of("method", method, METHODS)
-    code = run_identity(method, dataset)
+    cell = Cell(dataset, category, method, variant, shots, seed, data_seed, settings or {}, features, options or {},
+                reader or {}, rule, None if root is None else str(root), device, test_limit)
     model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
     reset_peaks(model.device)
     source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
                               root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
     train = source.draw(shots, seed, rule)
+    decided = (causes or Causes(progress)).of(cell)  # before anything is read: what changes later makes the run stale
     folder = claim(paths.run_dir(dataset, data_seed, category, method, variant, features, shots, seed, base))
     kept = folder / "checkpoint"
     fit_s = timed_fit(model, source.prepare(train), progress, kept if checkpoint else None)
@@ -109,8 +112,8 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,
         shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
         draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
-        score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device),
-        provenance=environment() | {"code": code})
+        score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device), causes=decided,
+        provenance=environment() | {"code": decided["code"], "data": made_by(dataset) or decided["data"]})
     write_run(folder, record, source.samples, truths, scores)
     shutil.rmtree(kept, ignore_errors=True)
     return Outcome(record, model, source.samples, source.test, scores, truths, folder)

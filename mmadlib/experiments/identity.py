@@ -13,10 +13,12 @@ from pathlib import Path
 from mmadlib.digest import PACKAGE, code_digest
 from mmadlib.errors import SettingsError
 
-# No number depends on these files; the renderer's pictures have a version of their own (rendered_plan.VERSION)
-FILES = {"__main__", "atomic", "digest", "errors", "paths", "progress", "data/convert/road", "data/rendered",
-         *(f"experiments/{name}" for name in ("cells", "compare", "cost", "forecast", "grids", "identity", "notebook",
-                                              "params", "plan", "record", "results", "sweep"))}
+# No number depends on these files; rendered data are named by their renderer (data.rendered.renderer)
+FILES = {"__main__", "atomic", "digest", "errors", "paths", "progress", "workers", "data/contents", "data/convert/road",
+         "data/rendered",
+         *(f"experiments/{name}" for name in ("belonging", "causes", "cells", "compare", "cost", "estimate", "forecast",
+                                              "grids", "identity", "notebook", "params", "plan", "record", "results",
+                                              "standing", "sweep"))}
 ROOMS = {"render", "report"}  # nor on these rooms, but what a notebook shows depends on the second
 FACES = ("__init__.pyi", "__init__.py")  # what a room exports; the stub is the one to read where there are both
 TABLES = ("__init__.py", "methods/__init__.py")  # the version, the names of all methods

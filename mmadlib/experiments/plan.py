@@ -1,20 +1,27 @@
 """Plans: which sweeps are run together, and the jobs that the scheduler makes of them.
 
-A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/,
-and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name notebooks, see
-workflow/Snakefile.
+A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/ or
+anywhere, and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name
+notebooks, see workflow/Snakefile. What stands beside them narrows or moves the whole plan (`asked`), as in
+
+    snakemake --configfile workflow/plans/mvtec3d.yaml --config root=<dataset> categories=bagel,rope features=descriptors
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmadlib.errors import SettingsError
-from mmadlib.experiments.cells import LIMITS, Cell, narrow
+from mmadlib.errors import SettingsError, unknown
+from mmadlib.experiments.cells import LIMITS, Cell, adapt, narrow
 from mmadlib.experiments.grids import PARAMS, read_sweep
+from mmadlib.paths import here
+
+GIVEN = ("root", "device", "features")  # of every run, in place of what the sweeps say
 
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
@@ -26,15 +33,16 @@ def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
 class Job:
     """What the scheduler runs at once: one method on one category, for an entry of a plan."""
 
-    params: str  # the sweep, below workflow/params/
+    params: str  # the sweep, below workflow/params/ or a path
     cells: tuple[Cell, ...]
     limits: Mapping[str, Sequence]
     after: tuple[str, ...] = ()  # marks of the earlier jobs that share a run with this one, which it then finds finished
+    given: Mapping[str, str] = field(default_factory=dict)  # root, device, features of all runs
 
     @property
     def mark(self) -> str:
         """notebook/sweep/method/category, the name of the file that says it is done."""
-        return f"{self.params.removesuffix('.yaml')}/{self.cells[0].method}/{self.cells[0].category}"
+        return f"{_place(self.params)}/{self.cells[0].method}/{self.cells[0].category}"
 
     @property
     def rendered(self) -> list[int]:
@@ -46,31 +54,74 @@ class Job:
         """Of `mmadlib sweep`."""
         options = {"method": [self.cells[0].method], "category": [self.cells[0].category]} | {
             LIMITS[name].replace("_", "-"): self.limits[name] for name in ("shots", "data_seeds") if name in self.limits}
+        options |= {name: [value] for name, value in self.given.items()}
         return [self.params, *(word for name, values in options.items() for word in (f"--{name}", *map(str, values)))]
 
 
+def _place(params: str) -> str:
+    """folder/name of a sweep in the marks; for a file that is not below workflow/params/ one that no other file has."""
+    if (PARAMS / params).resolve().is_relative_to(PARAMS.resolve()) and (PARAMS / params).is_file():
+        return params.removesuffix(".yaml")
+    path = here(params)
+    return f"own/{re.sub('[^A-Za-z0-9_.-]', '_', path.stem)}-{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+
+
+def asked(plan: Mapping[str, Any]) -> tuple[dict[str, list], dict[str, str]]:
+    """What narrows a whole plan (LIMITS) and what its runs get (GIVEN), from lists or texts such as "bagel,cable_gland".
+
+    Raises SettingsError where a number is expected.
+    """
+    limits: dict[str, list] = {}
+    for name in LIMITS:
+        if (value := plan.get(name)) is not None:
+            values = value if isinstance(value, list) else str(value).split(",")
+            limits[name] = [_number(name, v) if name in ("shots", "data_seeds") else str(v).strip() for v in values]
+    return limits, {name: str(plan[name]) for name in GIVEN if plan.get(name) is not None}
+
+
+def _number(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingsError(f"{name}={value}: expected whole numbers such as {name}=1,4") from None
+
+
 def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
-    """The jobs of a plan, in its order.
+    """The jobs of a plan, in its order, narrowed to what is `asked`.
 
     Raises SettingsError, also where two entries narrow one sweep to the same method and category, or give one run's keys
-    two meanings.
+    two meanings; UnknownName for what is asked and in no sweep.
     """
     jobs: dict[str, Job] = {}
     first: dict[Path, tuple[Job, Cell]] = {}
+    wanted, given = asked(plan)
+    met: dict[str, set] = {name: set() for name in wanted}
     for entry in plan["sweeps"]:
         if not isinstance(entry, Mapping) or "params" not in entry:
             raise SettingsError(f"sweeps: {entry!r}: expected an entry such as 'params: 41_few_shot_1_2_4/rendered.yaml'")
         limits = {name: value for name, value in entry.items() if name != "params"}
+        below = PARAMS / entry["params"]
+        sweep = read_sweep(below if below.is_file() else entry["params"])
+        cells = adapt(narrow(sweep, **limits), **given)
+        for name in wanted:
+            there = {getattr(c, LIMITS[name]) or 0 for c in cells}
+            met[name] |= there
+            limits[name] = [value for value in wanted[name] if value in there]
+            cells = [c for c in cells if (getattr(c, LIMITS[name]) or 0) in limits[name]]
         parts: dict[tuple[str, str], list[Cell]] = {}
-        for cell in narrow(read_sweep(PARAMS / entry["params"]), **limits):
+        for cell in cells:
             parts.setdefault((cell.method, cell.category), []).append(cell)
-        for cells in parts.values():
-            shared = {first[c.folder()][0].mark: None for c in cells if _seen(c, first, entry["params"])}
-            job = Job(entry["params"], tuple(cells), limits, tuple(shared))
+        for part in parts.values():
+            shared = {first[c.folder()][0].mark: None for c in part if _seen(c, first, entry["params"])}
+            job = Job(entry["params"], tuple(part), limits, tuple(shared), given)
             if jobs.setdefault(job.mark, job) is not job:
                 raise SettingsError(f"{job.mark} comes twice in the plan; list a sweep once")
-            for cell in cells:
+            for cell in part:
                 first.setdefault(cell.folder(), (job, cell))
+    for name, values in wanted.items():
+        for value in values:
+            if value not in met[name]:
+                raise unknown(f"{LIMITS[name]} of this plan", value, map(str, met[name]))
     return list(jobs.values())
 
 

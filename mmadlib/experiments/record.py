@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import subprocess
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -25,9 +26,10 @@ KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "sh
 COLUMNS = [*KEYS, "subset", "metric", "value"]
 COSTS = {"wall_s": 1, "fit_s": 2, "score_ms": 2, "model_mb": 3, "peak_mb": 0, "peak_gpu_mb": 0}  # and their digits
 PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", *COSTS, "python", "numpy", "torch", "mmadlib", "git", "code",
-              "draw", "settings"]
-LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code"]  # columns that older tables lack
+              "data", "draw", "settings"]
+LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code", "data"]  # columns that older tables lack
 NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all other columns of the tables are text
+SHOWN = 5  # of the damaged records of a folder
 RUN_FOLDERS = "*/data*/*/*/*/*/shots*/seed*/metrics.json"  # paths.run_dir; a base inside a base does not match
 
 
@@ -62,7 +64,9 @@ class Record:
     wall_s, fit_s, score_ms    seconds of the whole run and of fitting, median milliseconds to score one image; in the last two
                  features are there already
     model_mb, peak_mb, peak_gpu_mb   MiB of the fitted model, of resident memory at its peak and of torch's on the GPU
-    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.experiments.identity
+    causes       cause -> digest of all that decided the numbers, see mmadlib.experiments.causes
+    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.experiments.identity, and
+                 `data`, a digest of the content of its samples or what rendered them
     """
 
     dataset: str
@@ -86,6 +90,7 @@ class Record:
     n_test: int = 0
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     by_defect: dict[str, dict[str, float]] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=environment)
 
     @property
@@ -127,19 +132,30 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _checksum(content: dict[str, Any]) -> str:
+    """Of the fields of a record as JSON has them: an edited number is no measurement."""
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
 def write(record: Record, folder: str | Path | None = None) -> Path:
     """Write metrics.json into `folder` (default: record.folder()), all or nothing; returns its path."""
     path = (record.folder() if folder is None else here(folder)) / "metrics.json"
+    content = json.loads(json.dumps(plain(asdict(record)), default=str))
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(plain(asdict(record)), indent=1, default=str) + "\n")
+        temporary.write_text(json.dumps(content | {"checksum": _checksum(content)}, indent=1) + "\n")
     return path
 
 
 def read(path: str | Path) -> Record:
-    """The record in a metrics.json. Raises DataError when the file is missing, truncated or holds something else."""
-    path = Path(path)
+    """The record in a metrics.json.
+
+    Raises DataError when the file is missing, truncated or was edited, or holds something else.
+    """
+    path, remedy = Path(path), "delete it and run again"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("checksum", "") != _checksum(content):
+            raise DataError(explain(shown(path), "is no record as it was written: edited, or of an older version", remedy))
         for name in ("metrics", "by_defect"):
             content[name] = {subset: {m: math.nan if v is None else v for m, v in values.items()}
                              for subset, values in content.get(name, {}).items()}
@@ -148,13 +164,24 @@ def read(path: str | Path) -> Record:
         return Record(**content)
     except FileNotFoundError:
         raise DataError(explain(shown(path), "no such record", "run the experiment first")) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise DataError(explain(shown(path), f"is no complete record ({err})", "delete it and run again")) from None
+    except OSError as err:
+        raise DataError(explain(shown(path), f"cannot be read ({err.strerror or err})", remedy)) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
+        raise DataError(explain(shown(path), f"is no complete record ({err})", remedy)) from None
 
 
 def find_records(base: str | Path = RUNS) -> list[Record]:
-    """All records under `base`, sorted by folder."""
-    return [read(path) for path in sorted(here(base).glob(RUN_FOLDERS))]
+    """All records under `base`, sorted by folder; damaged ones are left out, and a warning names them."""
+    found, faults = [], []
+    for path in sorted(here(base).glob(RUN_FOLDERS)):
+        try:
+            found.append(read(path))
+        except DataError as fault:
+            faults.append(str(fault))
+    if faults:
+        more = f"\nand {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        warnings.warn("\n".join([f"{len(faults)} damaged records are left out:", *faults[:SHOWN]]) + more, stacklevel=2)
+    return found
 
 
 def ordered(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -1,30 +1,47 @@
 """The tables in git: results/results.csv (numbers) and results/runs.csv (where each number comes from).
 
 results.csv holds nothing that changes when a run is repeated, and runs.csv keeps its row as long as a repeated run gives
-the same numbers: after `make reproduce`, `git diff results/` shows changed numbers and nothing else.
+the same numbers: after `make reproduce`, `git diff results/` shows changed numbers and nothing else. Runs on other data or of
+other plans than those behind the tables (belonging.py) go to tables of the same form in results/own/, which git ignores.
 """
 
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from mmadlib.atomic import atomic
+from mmadlib.atomic import alone, atomic
+from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
-from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, collect, find_records, ordered
-from mmadlib.paths import RESULTS, RUNS, here, shown
+from mmadlib.experiments.belonging import strangers
+from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, Record, collect, find_records, ordered
+from mmadlib.paths import RESULTS, RUNS, here, shipped, shown
+
+INTO = ("results", "own")  # where all rows go, if the user says so
+OWN = "own"  # folder below results/
 
 
 class Update(NamedTuple):
-    """What `merge_results` did: runs found, runs in the tables that were not at hand and stay, rows in results.csv."""
+    """What `merge_results` did: runs found, runs in the tables that were not at hand and stay, rows in results.csv, runs that
+    went to results/own/ and why: {reason: runs}."""
 
     found: int
     kept: int
     rows: int
+    own: dict[str, int]
+
+    def __str__(self) -> str:
+        told = f"runs at hand: {self.found}, others that stay: {self.kept}, rows in results.csv: {self.rows}"
+        if self.own:
+            told += (f"; gone to {OWN}/: {sum(self.own.values())} ("
+                     + ", ".join(f"{reason}: {count}" for reason, count in self.own.items())
+                     + "); `mmadlib collect --into results` puts them into the tables")
+        return told
 
 
 def read_table(path: str | Path, columns: Sequence[str], later: Sequence[str] = ()) -> pd.DataFrame:
@@ -44,14 +61,22 @@ def read_table(path: str | Path, columns: Sequence[str], later: Sequence[str] = 
                                 "in a checkout: git checkout -- results")) from None
 
 
-def read_results(results: str | Path = RESULTS) -> pd.DataFrame:
-    """results.csv of a folder, columns record.COLUMNS."""
-    return read_table(here(results) / "results.csv", COLUMNS)
+def read_results(results: str | Path = RESULTS, own: bool = False) -> pd.DataFrame:
+    """results.csv of a folder, columns record.COLUMNS; own: with the rows of own runs, in place of those of the same runs."""
+    return _read(results, "results.csv", COLUMNS, (), own)
 
 
-def read_runs(results: str | Path = RESULTS) -> pd.DataFrame:
-    """runs.csv of a folder, columns record.PROVENANCE; cells of rows older than a column are empty."""
-    return read_table(here(results) / "runs.csv", PROVENANCE, later=LATER)
+def read_runs(results: str | Path = RESULTS, own: bool = False) -> pd.DataFrame:
+    """runs.csv of a folder, columns record.PROVENANCE; cells of rows older than a column are empty. own: as above."""
+    return _read(results, "runs.csv", PROVENANCE, LATER, own)
+
+
+def _read(results: str | Path, name: str, columns: Sequence[str], later: Sequence[str], own: bool) -> pd.DataFrame:
+    table = read_table(shipped(here(results) / name), columns, later)
+    if own:
+        mine = read_table(here(results) / OWN / name, columns, later)
+        table = ordered(pd.concat([_rest(table, mine, KEYS), mine]), columns)
+    return table
 
 
 def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -68,20 +93,47 @@ def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> 
             temporary.write_text(csv.getvalue())
 
 
-def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS) -> Update:
-    """Merge the runs at hand into results.csv and runs.csv.
+def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: str | None = None) -> Update:
+    """Merge the runs at hand into the tables of `results`, those that do not belong there into results/own/.
 
-    All rows of a run at hand are replaced, rows of other runs stay. In runs.csv the row of a run that gave the same
-    numbers again stays as it is. Raises DataError on an unreadable record or table, before anything is written.
+    into: "results" or "own" for all of them, None: as they belong. All rows of a run at hand are replaced, rows of other runs
+    stay. In runs.csv the row of a run that gave the same numbers again stays as it is. One writer at a time. Raises
+    UnknownName, DataError on an unreadable table before anything is written, OutputError when it cannot be written.
     """
+    if into is not None:
+        one_of("into", into, INTO)
     folder, records = here(results), find_records(runs)
-    old, fresh = read_results(folder), collect(records)
+    reasons = dict.fromkeys(range(len(records)), "asked for" if into == OWN else "")
+    with alone(folder):
+        if into is None:
+            reasons = dict(enumerate(strangers(records, read_runs(folder))))
+        ours = [r for r, why in zip(records, reasons.values(), strict=True) if not why]
+        own = [r for r, why in zip(records, reasons.values(), strict=True) if why]
+        kept, rows, tables = _merge(folder, ours)
+        if own or (folder / OWN).is_dir():
+            tables |= _merge(folder / OWN, own, without=ours)[2]
+        for path, table in tables.items():
+            _write(table, path, float_format="%.4f" if path.name == "results.csv" else None)
+    return Update(len(records), kept, rows, dict(Counter(filter(None, reasons.values()))))
+
+
+def _merge(folder: Path, records: Sequence[Record],
+           without: Sequence[Record] = ()) -> tuple[int, int, dict[Path, pd.DataFrame]]:
+    """Runs that were not at hand, rows of results.csv, and both tables as they are to be written, without some runs."""
+    gone = pd.DataFrame([r.keys for r in without], columns=KEYS)
+    old, fresh = _rest(read_results(folder), gone, KEYS), collect(records)
     table = ordered(pd.concat([_rest(old, fresh, KEYS), fresh]), COLUMNS)
-    old_runs, fresh_runs = read_runs(folder), pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object)
-    same = [*KEYS, "digest", "whole"]  # a row from before the costs were recorded gives way
-    fresh_marked, old_marked = (t.assign(whole=t["code"].fillna("") != "") for t in (fresh_runs, old_runs))
-    fresh_runs = _rest(fresh_marked, old_marked, same)
+    old_runs, fresh_runs = (_rest(read_runs(folder), gone, KEYS),
+                            pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object))
+    same = [*KEYS, "digest", "whole"]  # a row from before code and data were recorded gives way
+    marked, known = (t.assign(whole=(t[["code", "data"]].fillna("") != "").sum(axis=1)) for t in (fresh_runs, old_runs))
+    fresh_runs = _rest(marked, known, same)
     sources = ordered(pd.concat([_rest(old_runs, fresh_runs, KEYS), fresh_runs]), PROVENANCE)
-    _write(table, folder / "results.csv", float_format="%.4f")
-    _write(sources, folder / "runs.csv")
-    return Update(len(records), len(_rest(old, fresh, KEYS)[KEYS].drop_duplicates()), len(table))
+    kept = len(_rest(old, fresh, KEYS)[KEYS].drop_duplicates())
+    return kept, len(table), {folder / "results.csv": table, folder / "runs.csv": sources}
+
+
+def command(base: str | None = None, results: str | None = None, into: str | None = None) -> int:
+    """`mmadlib collect`. Raises as `merge_results`."""
+    print(merge_results(base or RUNS, results or RESULTS, into))
+    return 0

@@ -1,8 +1,7 @@
 """Run sweeps (grids.py) and plans (plan.py).
 
-Runs whose record has the same settings and was made by the same
-code are skipped, so an interrupted sweep goes on where it stopped; the features of a category are made once for all its
-runs. A run that fails is reported at the end and does not stop the others.
+A run is skipped while nothing that decides it has changed (causes.py), so an interrupted sweep goes on where it stopped; the
+features of a category are made once for all its runs. A run that fails is reported at the end and does not stop the others.
 """
 
 from __future__ import annotations
@@ -11,105 +10,76 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import pandas as pd
+from typing import Any
 
 from mmadlib import paths
-from mmadlib.errors import DataError, MmadError
-from mmadlib.experiments.cells import Cell, narrow
+from mmadlib.errors import MmadError
+from mmadlib.experiments.causes import Causes, check_devices, check_roots
+from mmadlib.experiments.cells import Cell, adapt, narrow
+from mmadlib.experiments.estimate import estimate
 from mmadlib.experiments.forecast import cores, forecast
 from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
-from mmadlib.experiments.record import KEYS, Record, find_records, plain, read
-from mmadlib.experiments.results import read_runs
+from mmadlib.experiments.record import Record
+from mmadlib.experiments.standing import Standing, standings, told
 from mmadlib.progress import bar
 
-ASSUMED = 30.0  # seconds of a run of a method that never ran on this dataset and these features: what the default may take
+Say = Callable[[str], None]
 
 
 class SweepError(MmadError):
     """Some runs of a sweep failed; the others are done."""
 
 
-class Estimate(NamedTuple):
-    """What is left of a sweep: runs, those finished, seconds on one core for the rest, methods whose time is only assumed."""
+def look(cells: Iterable[Cell], base: str | Path = paths.RUNS, progress: bool = False,
+         ready: bool = True) -> tuple[list[Standing], Causes]:
+    """How all runs stand, in the order in which they share features, and what decides them as it is now.
 
-    cells: int
-    finished: int
-    seconds: float
-    assumed: list[str]
-
-    def __str__(self) -> str:
-        missing = self.cells - self.finished
-        guess = f"; {ASSUMED:.0f} s a run assumed for {', '.join(self.assumed)}" if self.assumed else ""
-        return (f"{self.cells} runs, {self.finished} finished, {missing} to do: {self.seconds / 3600:.2f} hours on one core, "
-                f"{self.seconds / 3600 / cores():.2f} on {cores()}{guess}")
-
-
-def finished(cell: Cell, base: str | Path = paths.RUNS) -> Record | None:
-    """The record of the cell when its settings and code are today's, else None."""
-    try:
-        record = read(cell.folder(base) / "metrics.json")
-    except DataError:
-        return None
-    settings, expected = (json.dumps(plain(s), sort_keys=True, default=str) for s in (record.settings, cell.expected()))
-    same = settings == expected and record.provenance.get("code") == run_identity(cell.method, cell.dataset)
-    return record if same else None
-
-
-def past_runs(base: str | Path = paths.RUNS, results: str | Path = paths.RESULTS) -> pd.DataFrame:
-    """KEYS and wall_s of every run in results/runs.csv and of those at hand."""
-    rows = pd.concat([read_runs(results), pd.DataFrame([r.run_row() for r in find_records(base)], dtype=object)])
-    rows = rows.reindex(columns=[*KEYS, "wall_s"]).assign(wall_s=pd.to_numeric(rows["wall_s"], errors="coerce"))
-    return rows.assign(n=pd.to_numeric(rows["shots"].replace("full", 1000))).dropna(subset=["wall_s"])
-
-
-def estimate(cells: Sequence[Cell], base: str | Path = paths.RUNS, results: str | Path = paths.RESULTS) -> Estimate:
-    """Time for the runs that are not finished: the fastest of past runs of the same method on the same dataset and features,
-    those of the same variant if there are any, with the nearest number of shots; ASSUMED where there are none."""
-    past, missing = past_runs(base, results), [c for c in cells if finished(c, base) is None]
-    seconds, assumed = 0.0, set()
-    for cell in missing:
-        like = past[(past["method"] == cell.method) & (past["dataset"] == cell.dataset) & (past["features"] == cell.features)]
-        same = like[like["variant"] == cell.variant]
-        like = like if same.empty else same
-        if like.empty:
-            assumed.add(cell.method)
-            seconds += ASSUMED
-            continue
-        distance = np.abs(np.log(like["n"].astype(float) / (cell.shots or 1000)))
-        seconds += like.loc[(distance == distance.min()).to_numpy(), "wall_s"].min()  # others may have been on a busy machine
-    return Estimate(len(cells), len(cells) - len(missing), seconds, sorted(assumed))
+    Raises DataError for a root that does not exist; when they shall be `ready` to run, SettingsError for a missing device and
+    WeightsError for missing weights.
+    """
+    ordered = sorted(cells, key=_features)
+    check_roots(ordered)
+    if ready:
+        check_devices(ordered)
+    for cell in ordered:
+        run_identity(cell.method, cell.dataset)  # the code as it is now, whatever is edited on the way
+    causes = Causes(progress)
+    return standings(ordered, base, causes), causes
 
 
 def run_cells(cells: Iterable[Cell], base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE,
-              progress: bool = True, say: Callable[[str], None] = lambda line: None) -> tuple[list[Record], list[str]]:
+              progress: bool = True, say: Say = lambda line: None) -> tuple[list[Record], list[str]]:
     """Run what is not finished; returns the records of all cells that have one now, and what went wrong with the others.
 
-    Runs on the same features come one after the other, and only their feature sets are held. May be stopped at any time: a
-    run folder is complete once it has its record. `say` gets a line per run.
+    May be stopped at any time: a run folder is complete once it has its record. `say` gets a line per run. Raises as `look`,
+    before anything runs.
     """
+    found, causes = look(cells, base, progress)
+    say(told(found))
+    return run_missing(found, causes, base, cache, progress, say)
+
+
+def run_missing(found: Sequence[Standing], causes: Causes, base: str | Path = paths.RUNS,
+                cache: str | Path | None = paths.CACHE, progress: bool = True,
+                say: Say = lambda line: None) -> tuple[list[Record], list[str]]:
+    """The second half of `run_cells`. Runs on the same features follow each other, and only their feature sets are held."""
     from mmadlib.experiments.evaluate import run  # here: an estimate needs no experiment
     from mmadlib.experiments.source import Source
 
     records, failed = [], []
     kind, source = "", None
-    ordered = sorted(cells, key=_features)
-    for cell in ordered:
-        run_identity(cell.method, cell.dataset)  # the code as it is now, whatever is edited on the way
-    for cell in bar(ordered, "sweep", progress):
-        if (record := finished(cell, base)) is None:
+    for cell, record in bar([(s.cell, s.record) for s in found], "sweep", progress):
+        if record is None:
             try:
                 if _features(cell) != kind:
                     kind, source = "", None  # the old sets go before the new ones come
                     kind, source = _features(cell), Source(**cell.source(), cache=cache, progress=False)
-                record = run(**asdict(cell), base=base, cache=cache, progress=False, source=source).record
+                record = run(**asdict(cell), base=base, cache=cache, progress=False, source=source, causes=causes).record
             except Exception as err:  # whatever goes wrong with one run, the others are worth having
                 failed.append(f"{cell}: {_reason(err)}")
                 say(f"failed: {failed[-1]}")
@@ -161,29 +131,30 @@ def read_cells(files: Sequence[str | Path]) -> list[Cell]:
 
 
 def command(files: Sequence[str | Path], limits: Mapping[str, Sequence | None] | None = None,
-            given: Mapping[str, Any] | None = None, base: str | Path = paths.RUNS, estimate_only: bool = False,
+            given: Mapping[str, str | None] | None = None, base: str | Path = paths.RUNS, estimate_only: bool = False,
             share: int = 0) -> int:
     """`mmadlib sweep`: run what is not finished of some sweeps and plans, or only say what is left.
 
-    limits  what narrows the runs (cells.LIMITS);   given  fields of every run, root and device
+    limits  what narrows the runs (cells.LIMITS);   given  root, device, features of every run (cells.adapt)
     share   cores that a plan will be given, for the estimate; 0: all
 
     Exit code 0, 1 when a run failed, 130 when interrupted. Raises SettingsError before anything runs.
     """
     cells = narrow(read_cells(files), **(limits or {}))
-    cells = [replace(cell, **(given or {})) for cell in cells]
-    left = estimate(cells, base)
-    print(left, flush=True)
-    if estimate_only:
-        for plan in read_plans(files)[:1]:
-            print(forecast(plan).told(left.seconds, share or cores()))
-        return 0
+    cells = adapt(cells, **(given or {}))
     try:
-        records, failed = run_cells(cells, base, say=lambda line: print(line, flush=True))
+        found, causes = look(cells, base, progress=True, ready=not estimate_only)
+        left = estimate(found, base)
+        print(f"{told(found)}\n{left}", flush=True)
+        if estimate_only:
+            for plan in read_plans(files)[:1]:
+                print(forecast(plan).told(left.seconds, share or cores()))
+            return 0
+        records, failed = run_missing(found, causes, base, say=lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    print(f"{len(records)} of {len(cells)} runs are finished")
+    print(f"finished: {len(records)} of {len(cells)}")
     if failed:
         print("\n".join([f"{len(failed)} failed:", *failed]), file=sys.stderr)
     return int(bool(failed))

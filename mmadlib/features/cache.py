@@ -15,14 +15,18 @@ from typing import overload
 
 from mmadlib import paths
 from mmadlib.atomic import atomic
+from mmadlib.data.contents import CONTENTS, content_key
 from mmadlib.data.files import Entry, Samples
+from mmadlib.digest import digest_of
 from mmadlib.errors import CacheError, explain
-from mmadlib.features.entry import Corrupt, content_key, decode, encode
+from mmadlib.features.entry import Corrupt, decode, encode, sample_key
 from mmadlib.features.extractor import Extractor
 from mmadlib.features.field import Features
 from mmadlib.features.tokens import Tokens, Truth, compose
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
+
+READERS = ("data/*.py", "sample.py")  # the code that makes a sample of its files
 
 
 def write_entry(path: Path, data: bytes) -> None:
@@ -88,9 +92,7 @@ class FeatureSet(Sequence[Features]):
         assert self.folder is not None, "no cache folder was given"
         if i not in self._files:
             entry = self._entry(i)
-            if entry and not all(file.is_file() for file in (entry.rgb, entry.xyz, entry.gt) if file):
-                _ = self.samples[i]  # some readers make their files on first use
-            content = content_key(entry or self.samples[i])
+            content = f"{content_key(entry)}-{digest_of(*READERS)[:8]}" if entry else sample_key(self.samples[i])
             self._files[i] = self.folder / f"{content}.safetensors"
         return self._files[i]
 
@@ -110,8 +112,9 @@ class FeatureSet(Sequence[Features]):
 
     def _cached(self, i: int) -> Tokens:
         path = self.file(i)
+        key = f"{self.extractor.key} {path.stem}"
         try:
-            return decode(path.read_bytes())
+            return decode(path.read_bytes(), key)
         except FileNotFoundError:
             pass
         except Corrupt as fault:
@@ -119,9 +122,9 @@ class FeatureSet(Sequence[Features]):
         except OSError as err:
             raise CacheError(explain(paths.shown(path), f"cannot be read ({err.strerror or err})",
                                      "correct its permissions or delete it")) from None
-        data = encode(self.extractor.tokens(self.samples[i]))
+        data = encode(self.extractor.tokens(self.samples[i]), key)
         write_entry(path, data)
-        return decode(data)  # as stored, so that the first run and the next ones see the same numbers
+        return decode(data, key)  # as stored, so that the first run and the next ones see the same numbers
 
     def _entry(self, i: int) -> Entry | None:
         """The entry of a sample that has files of its own; None otherwise."""
@@ -140,4 +143,5 @@ def extract_all(samples: Sequence[Sample], extractor: Extractor, cache: str | Pa
     features = FeatureSet(samples, extractor, cache, keep)
     for i in bar(range(len(features)), f"features: {'+'.join(extractor.names.values())}", progress):
         features.ensure(i)
+    CONTENTS.keep()
     return features

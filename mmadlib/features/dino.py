@@ -8,6 +8,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from mmadlib import paths
 from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.tokens import Patches
-from mmadlib.features.weights import ANY, RANDOM, digest, fill, read_state
+from mmadlib.features.weights import ANY, RANDOM, digest, existing, fill, read_state
 from mmadlib.prepare.grid import Grid, rgb_tensor
 
 if TYPE_CHECKING:
@@ -108,41 +109,68 @@ class Dino:
         return Patches(np.ascontiguousarray(tokens.float().cpu().numpy()))
 
 
-def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> VisionTransformer:
-    """The whole ViT with its weights."""
+def timm_name(name: str) -> str:
+    """The name that timm has for a ViT. Raises UnknownName or SettingsError when it is none."""
     timm = import_timm()
     full = NAMES.get(name, name)
     if not timm.is_model(full):
         raise unknown("feature", name, [*NAMES, "descriptors", "random", "point_mae", "normals_dinov2_vitb14", "any timm ViT"])
     if not timm.models.is_model_in_modules(full.split(".")[0], ["vision_transformer"]):
         raise SettingsError(f"{name} is no vision transformer of timm; its patches would not be tokens")
+    return full
+
+
+def weights_file(name: str, weights: str | None) -> Path | None:
+    """The file from which a ViT takes its weights; None for random ones and for those that timm has to download.
+
+    Raises UnknownName, SettingsError; WeightsError when the file is missing, or can neither be found nor downloaded.
+    """
+    full = timm_name(name)
+    if weights == RANDOM:
+        return None
+    if weights is not None:
+        return existing(paths.here(weights))
     local = paths.WEIGHTS / f"{full}.safetensors"
-    weights = str(local) if weights is None and local.is_file() else weights
+    if local.is_file():
+        return local
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(f"timm/{full}", "model.safetensors")
+    if isinstance(cached, str):
+        return Path(cached)
+    if not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
+        fault = "its weights are not on this machine and the network cannot be reached"
+        raise WeightsError(explain(full, fault, _remedy(full)))
+    return None
+
+
+def _remedy(name: str) -> str:
+    return (f"download model.safetensors of huggingface.co/timm/{name} once and put it at "
+            f"{paths.shown(paths.WEIGHTS / (name + '.safetensors'))}, or give its path as rgb_weights")
+
+
+def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) -> VisionTransformer:
+    """The whole ViT with its weights."""
+    timm, full, file = import_timm(), timm_name(name), weights_file(name, weights)
     options = {"num_classes": 0, "img_size": size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _download(timm, full, options) if weights is None else timm.create_model(full, **options)
-    if weights not in (None, RANDOM):
-        state = read_state(paths.here(weights), sha256, "rgb_sha256")
+        model = timm.create_model(full, **options) if file or weights == RANDOM else _download(timm, full, options)
+    if file:
+        state = read_state(file, sha256, "rgb_sha256")
         if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
             state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
-        fill(model, state, weights)
+        fill(model, state, file)
     return model
 
 
 def _download(timm: ModuleType, name: str, options: dict) -> VisionTransformer:
-    """timm's pretrained model, from its cache or the network; WeightsError without either."""
-    remedy = (f"download model.safetensors of huggingface.co/timm/{name} once and put it at "
-              f"{paths.shown(paths.WEIGHTS / (name + '.safetensors'))}, or give its path as rgb_weights")
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(f"timm/{name}", "model.safetensors")
-    if not isinstance(cached, str) and not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
-        raise WeightsError(explain(name, "its weights are not on this machine and the network cannot be reached", remedy))
+    """timm's pretrained model, downloaded. Raises WeightsError."""
     try:
         return timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError) as err:
-        raise WeightsError(explain(name, f"its weights could not be downloaded ({type(err).__name__})", remedy)) from None
+        fault = f"its weights could not be downloaded ({type(err).__name__})"
+        raise WeightsError(explain(name, fault, _remedy(name))) from None
 
 
 def _reachable(address: str) -> bool:

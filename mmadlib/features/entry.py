@@ -1,4 +1,4 @@
-"""One cache entry: the tokens of a sample as the bytes of a safetensors file, and the hash of what a sample holds.
+"""One cache entry: the tokens of a sample as the bytes of a safetensors file, with the key of what they are of.
 
 Tokens are kept in half precision (descriptors, whose raw values differ widely in scale, in single), with the three
 neighbours and weights of each valid point, the cloud's valid points and bit-packed masks: about 4 MB for the paper features
@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mmadlib.data.files import Entry
-from mmadlib.data.layout import MANIFESTS
-from mmadlib.digest import digest_of
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth
 from mmadlib.sample import Sample
 
@@ -40,8 +36,8 @@ def _half(tokens: np.ndarray, exact: bool) -> np.ndarray:
     return tokens if exact or not np.abs(tokens).max(initial=0) < HALF_MAX else tokens.astype(np.float16)
 
 
-def encode(tokens: Tokens) -> bytes:
-    """Tokens of a sample as the bytes of a safetensors file."""
+def encode(tokens: Tokens, key: str) -> bytes:
+    """Tokens of a sample as the bytes of a safetensors file; `key` says of what sample and extractor they are."""
     arrays = {"valid": np.packbits(tokens.valid), "mask": np.packbits(tokens.truth.mask), "cloud": tokens.cloud[tokens.valid]}
     for side in ("rgb", "xyz"):
         part = getattr(tokens, side)
@@ -53,19 +49,21 @@ def encode(tokens: Tokens) -> bytes:
             arrays[f"{side}.valid"] = np.packbits(part.valid)
     truth = tokens.truth
     about = {"meta": tokens.meta, "label": truth.label, "defect": truth.defect, "modality": truth.modality,
-             "shape": tokens.valid.shape}
+             "shape": tokens.valid.shape, "key": key}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(arrays | {"checksum": _checksum(arrays)})
 
 
-def decode(data: bytes) -> Tokens:
-    """The inverse of `encode`, up to half precision; the sample's path is not kept. Raises Corrupt."""
+def decode(data: bytes, key: str) -> Tokens:
+    """The inverse of `encode`, up to half precision; the sample's path is not kept. Raises Corrupt, also for another key."""
     try:
         arrays = load(data)
         if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
             raise Corrupt("its content was altered")
         about = json.loads(arrays["about"].tobytes())
+        if about["key"] != key:
+            raise Corrupt("it belongs to another sample or extractor")
         shape = tuple(about["shape"])
         bits = {name: np.unpackbits(arrays[name], count=shape[0] * shape[1]).view(bool).reshape(shape)
                 for name in ("valid", "mask")}
@@ -86,23 +84,9 @@ def _part(arrays: dict[str, np.ndarray], side: str) -> Patches | Groups:
     return Patches(tokens, None if bits is None else np.unpackbits(bits, count=len(tokens)).view(bool))
 
 
-def content_key(sample: Sample | Entry) -> str:
-    """Hash of what a sample holds: of its files' bytes, without decoding them, or of its arrays.
-
-    Files are read by the library's own code and by settings in `extra`, so both belong to the hash, as does the folder by
-    which readers know that the background is gone; the position in a list does not.
-    """
+def sample_key(sample: Sample) -> str:
+    """Hash of what a sample in memory holds."""
     total = hashlib.blake2b(digest_size=16)
-    if isinstance(sample, Entry):
-        code = digest_of("data/*.py", "sample.py")
-        preprocessed = (sample.xyz.parent.parent / MANIFESTS).is_dir()
-        extra = sorted((name, value) for name, value in sample.extra.items() if name != "index")
-        names = [item for item in extra if not isinstance(item[1], Path)]
-        total.update(repr((sample.dataset, sample.category, sample.defect, sample.modality, names, code,
-                           preprocessed)).encode())
-        for file in (sample.rgb, sample.xyz, sample.gt, *(value for _, value in extra if isinstance(value, Path))):
-            total.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"no file")
-        return total.hexdigest()
     total.update(repr((sample.dataset, sample.category, sample.label, sample.defect, sample.modality, sample.isolated,
                        sample.missing, sample.size)).encode())
     for array in (sample.rgb, sample.xyz, sample.valid, sample.mask):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmadlib.data.contents import CONTENTS
 from mmadlib.digest import digest_of
 from mmadlib.errors import UnknownName, unknown
 from mmadlib.features.options import Options
 from mmadlib.features.tokens import Groups, Patches, nothing
+from mmadlib.features.weights import RANDOM
 
 if TYPE_CHECKING:
     from mmadlib.features.dino import Dino
@@ -93,3 +95,22 @@ def front_end(side: str, name: str, options: Options, loaded: dict[str, Dino]) -
     if name.startswith(NORMALS):
         return _normals(name, options, loaded)
     raise unknown("3D feature", name, XYZ_NAMES)
+
+
+def weights_of(rgb: str, xyz: str, options: Options) -> dict[str, str]:
+    """side -> digest of the file of its pretrained weights, without loading them; sides without such weights are left out.
+
+    Weights that have yet to be downloaded are named by their model. Raises UnknownName, SettingsError, WeightsError.
+    """
+    from mmadlib.features import dino, point_mae
+
+    found: dict[str, str] = {}
+    for side, name in (("rgb", rgb), ("xyz", xyz)):
+        if name in ("none", "descriptors", "random"):
+            continue
+        vit = name.removeprefix(NORMALS) if side == "xyz" else name
+        weights = options.xyz_weights if name == "point_mae" else options.rgb_weights
+        file = point_mae.weights_file(weights) if name == "point_mae" else dino.weights_file(vit, weights)
+        if weights != RANDOM:
+            found[side] = CONTENTS.digest(file) if file else f"timm {vit}"
+    return found

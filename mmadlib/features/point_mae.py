@@ -8,6 +8,7 @@ CVLAB-Unibo/crossmodal-feature-mapping models/full_models.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -171,17 +172,24 @@ class PointMAE:
         return Groups(tokens, index, weight.astype(np.float32))
 
 
+def weights_file(weights: str | None) -> Path | None:
+    """The checkpoint to be read; None for random weights. Raises WeightsError when it is missing."""
+    if weights == RANDOM:
+        return None
+    path = paths.here(weights) if weights else paths.WEIGHTS / CHECKPOINT
+    if not path.is_file():
+        raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
+                                   "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "
+                                   "xyz_weights, or use features='descriptors', which need none"))
+    return path
+
+
 def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int) -> Encoder:
     """The frozen encoder with `blocks` blocks; see PointMAE."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(blocks)
-    if weights != RANDOM:
-        path = paths.here(weights) if weights else paths.WEIGHTS / CHECKPOINT
-        if not path.is_file():
-            raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
-                                       "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "
-                                       "xyz_weights, or use features='descriptors', which need none"))
+    if path := weights_file(weights):
         state = read_state(path, sha256 or SHA256, "xyz_sha256")
         fill(encoder, {k.replace("module.", "").removeprefix("MAE_encoder."): v for k, v in state.items()}, path)
     return encoder.eval().requires_grad_(False)

@@ -24,9 +24,7 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> d
     sha256: the hash that the file must have, checked before anything is opened; option: what the user sets it by. A dictionary
     around the tensors (key base_model, state_dict, model or teacher) is unwrapped. Raises WeightsError.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
+    path = existing(Path(path).expanduser())
     if sha256 != ANY:
         check_hash(path, sha256, option)
     try:
@@ -43,6 +41,13 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> d
     if not tensors:
         raise WeightsError(explain(path, "holds no tensors by name", "give a checkpoint of the backbone"))
     return tensors
+
+
+def existing(path: Path) -> Path:
+    """The same path. Raises WeightsError when there is no such file."""
+    if not path.is_file():
+        raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
+    return path
 
 
 def _torch_load(path: Path) -> object:

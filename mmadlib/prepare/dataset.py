@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from mmadlib.prepare.constants import Constants, constants_from
 from mmadlib.prepare.grid import square_margins
 from mmadlib.prepare.isolate import find_object
 from mmadlib.progress import bar
+from mmadlib.workers import pool
 
 DATASETS = ("mvtec3d", "rendered", "folder")  # the others bring their own background rule
 PADS = ("published", "square")
@@ -98,13 +98,13 @@ def _run(todo: list[Entry], work: Callable[[Entry], None], jobs: int, progress: 
         for entry in bar(todo, "preprocess", progress):
             work(entry)
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(work, entry) for entry in todo]
+    with pool(jobs) as workers:
+        futures = [workers.submit(work, entry) for entry in todo]
         try:
             for future in bar(as_completed(futures), "preprocess", progress, total=len(futures)):
                 future.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            workers.shutdown(cancel_futures=True)
             raise
 
 

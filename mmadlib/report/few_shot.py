@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mmadlib.errors import SettingsError, unknown
-from mmadlib.experiments.cells import Cell
+from mmadlib.experiments.cells import Cell, adapt
 from mmadlib.methods import METHODS
 from mmadlib.report.draws import CELL, DRAW, note, over_draws, per_draw
 from mmadlib.report.rows import Row
@@ -52,13 +52,15 @@ class Plan:
     def of(cls, cells: Sequence[Cell], features: str = "") -> Plan:
         """The plan of a sweep (grids.read_sweep). Methods that the sweep leaves out get a row all the same: not run.
 
-        features  only the runs on these, or on what stands for them in a row with inputs of its own; default: of the first
-        Raises SettingsError when no run is left, or when the shots mix protocols.
+        features  only the runs on these, or on what stands for them in a row with inputs of its own; default: of the first.
+                  A sweep that has none on them is taken as if it were on them: `mmadlib sweep --features` ran it so
+        Raises SettingsError for a sweep without runs, or when the shots mix protocols.
         """
         features = features or next((c.features for c in cells), "")
-        cells = [c for c in cells if c.features == Row(c.method, c.variant).inputs(features)]
+        found = [c for c in cells if c.features == Row(c.method, c.variant).inputs(features)]
+        cells = found or adapt(cells, features=features or None)
         if not cells:
-            raise SettingsError("no runs to make a table of; does the sweep have these features?")
+            raise SettingsError("no runs to make a table of: the sweep is empty")
 
         def values(name: str) -> tuple:
             return tuple(dict.fromkeys(getattr(c, name) for c in cells))
@@ -80,14 +82,15 @@ class Plan:
         return len(self.categories) * len(self.shots) * len(self.draws) * len(self.rows)
 
     def only(self, category: str = "all", methods: str = "all") -> Plan:
-        """The part with one category, or the methods of a comma-separated list. Raises UnknownName for what is not planned."""
-        wanted = {r.method for r in self.rows} if methods == "all" else {m.strip() for m in methods.split(",")}
-        for kind, names, there in (("planned category", {category} - {"all"}, self.categories),
-                                   ("planned method", wanted, [r.method for r in self.rows])):
-            for name in names - set(there):
-                raise unknown(kind, name, set(there))
-        return replace(self, categories=tuple(c for c in self.categories if category in ("all", c)),
-                       rows=tuple(r for r in self.rows if r.method in wanted))
+        """The part with the categories and methods of comma-separated lists. Raises UnknownName for what is not planned."""
+        wanted = {}
+        for kind, asked, there in (("category", category, set(self.categories)),
+                                   ("method", methods, {r.method for r in self.rows})):
+            wanted[kind] = there if asked == "all" else {name.strip() for name in asked.split(",")}
+            for name in wanted[kind] - there:
+                raise unknown(f"planned {kind}", name, there)
+        return replace(self, categories=tuple(c for c in self.categories if c in wanted["category"]),
+                       rows=tuple(r for r in self.rows if r.method in wanted["method"]))
 
 
 def planned(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:

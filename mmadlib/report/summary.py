@@ -6,19 +6,23 @@ from pathlib import Path
 
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.results import read_results
-from mmadlib.paths import FIGURES, RESULTS, RUNS, here, shown
+from mmadlib.paths import FIGURES, RESULTS, RUNS, here, shipped, shown
 from mmadlib.report.tables import METRIC_NAMES, by_method, text
 
 MAIN_METRICS = ("i_auroc", "aupro_30")
 
 
-def command(folder: str | Path = RESULTS) -> int:
-    """`mmadlib results`: print the main tables of a results folder. Raises DataError when they cannot be read."""
-    if not here(folder).is_dir():
+def command(folder: str | Path = RESULTS, own: bool = False) -> int:
+    """`mmadlib results`: print the main tables of a results folder, own rows among them if asked for.
+
+    Raises DataError when they cannot be read.
+    """
+    if not shipped(here(folder)).is_dir():
         raise DataError(explain(folder, "is not a folder", "give one that holds results.csv"))
-    results, where = read_results(folder), shown(here(folder) / "results.csv")
+    results, where = read_results(folder, own), shown(here(folder) / "results.csv")
     if results.empty:
-        print(f"{where} holds no rows yet: `make reproduce` fills it")
+        mine = "" if own or read_results(folder, own=True).empty else ", rows of your own are shown by --own"
+        print(f"{where} holds no rows yet: `make reproduce` fills it{mine}")
         return 0
     print("Means over categories, data seeds and seeds; columns: all defects, then those that one modality shows")
     for dataset, shots in results[["dataset", "shots"]].drop_duplicates().itertuples(index=False):

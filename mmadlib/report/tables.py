@@ -12,9 +12,9 @@ import pandas as pd
 
 from mmadlib.errors import DataError, MetricUndefined, explain
 from mmadlib.experiments.record import COLUMNS
-from mmadlib.experiments.results import read_table
+from mmadlib.experiments.results import OWN, read_results, read_table
 from mmadlib.methods import METHODS
-from mmadlib.paths import CHECKOUT, RESULTS, shown
+from mmadlib.paths import CHECKOUT, RESULTS, shipped, shown
 from mmadlib.report.rows import Row
 
 NOT_RUN = "not run"
@@ -25,13 +25,19 @@ OUR_METRICS = METRIC_NAMES | {"aupro_30_fg": "AUPRO@30, object", "aupro_30_exact
 
 
 def _existing(path: str | Path, remedy: str) -> Path:
-    if not Path(path).is_file():
+    path = shipped(Path(path))
+    if not path.is_file():
         raise DataError(explain(shown(path), "is missing", remedy))
-    return Path(path)
+    return path
 
 
-def results(path: str | Path = RESULTS / "results.csv") -> pd.DataFrame:
-    """The measured results, long: one row per run, subset and metric. Raises DataError when the file is missing."""
+def results(path: str | Path = RESULTS / "results.csv", own: bool = False) -> pd.DataFrame:
+    """The measured results, long: one row per run, subset and metric; own: with those of own data and plans beside it.
+
+    Raises DataError when there are none.
+    """
+    if own and (Path(path).parent / OWN).is_dir():
+        return read_results(Path(path).parent, own)
     return read_table(_existing(path, f"run `make reproduce`, or {CHECKOUT}"), COLUMNS)
 
 

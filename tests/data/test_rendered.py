@@ -53,8 +53,8 @@ def test_reading_renders_that_sample_alone(tmp_path):
     assert sample.mask.any() and sample.defect == "stain" and sample.modality == "rgb" and not sample.isolated
     assert sample.dataset == "rendered" and sample.rgb.shape == (224, 224, 3)
     assert sorted(contents(tmp_path)) == ["plain/calibration/camera_parameters.json", "plain/defects.csv",
-                                          "plain/test/stain/gt/011.png", "plain/test/stain/rgb/011.png",
-                                          "plain/test/stain/xyz/011.tiff"]
+                                          "plain/test/stain/gt/011.png", "plain/test/stain/made/011.json",
+                                          "plain/test/stain/rgb/011.png", "plain/test/stain/xyz/011.tiff"]
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     again = rendered.read(entry)
     assert (again.rgb == sample.rgb).all() and (again.xyz == sample.xyz).all()
@@ -108,17 +108,43 @@ def test_another_data_seed_gives_other_parts_in_a_folder_of_its_own(tmp_path):
     a, b = (load("rendered", "plain", "train", root=tmp_path / str(d), data_seed=d)[0] for d in (0, 1))
     assert (a.rgb != b.rgb).any()
     assert rendered.entries("plain", "train", 0)[0].rgb != rendered.entries("plain", "train", 1)[0].rgb
-    with pytest.raises(DataError, match="another data seed or renderer version"):
+    with pytest.raises(DataError, match="holds samples of data seed 0"):
         rendered.read(rendered.entries("plain", "train", 2, root=tmp_path / "0")[0])
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
-def test_a_damaged_note_of_the_seed_is_reported(tmp_path, content):
+def test_a_damaged_note_of_the_seed_is_made_again(tmp_path, content):
     entry = rendered.entries("plain", "train", root=tmp_path)[0]
     rendered.describe(tmp_path / "plain", "plain", 0)
-    (tmp_path / "plain/calibration/camera_parameters.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"camera_parameters\.json: .*delete the category's folder"):
-        rendered.read(entry)
+    calibration = tmp_path / "plain/calibration/camera_parameters.json"
+    before = calibration.read_bytes()
+    calibration.write_bytes(content)
+    rendered.read(entry)
+    assert calibration.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["rgb", "xyz", "gt"])
+@pytest.mark.parametrize("damage", ["truncated", "another picture", "gone"])
+def test_a_sample_that_is_not_as_it_was_rendered_is_made_again(tmp_path, kind, damage):
+    entry, other = (rendered.entries("plain", "test", root=tmp_path)[i] for i in (-1, -2))
+    rendered.read(entry), rendered.read(other)
+    path = getattr(entry, kind)
+    before = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+        assert rendered.make(entry)
+    else:
+        path.write_bytes(before[:50] if damage == "truncated" else getattr(other, kind).read_bytes())
+        with pytest.warns(UserWarning, match="not as it was rendered"):
+            assert rendered.make(entry)
+    assert path.read_bytes() == before and not rendered.make(entry)
+
+
+def test_another_renderer_makes_every_sample_again(tmp_path, monkeypatch):
+    assert rendered.make(rendered.entries("plain", "train", root=tmp_path)[0])
+    monkeypatch.setattr(rendered, "renderer", lambda: "2 of another day")
+    assert rendered.make(rendered.entries("plain", "train", root=tmp_path)[0])
+    assert not rendered.make(rendered.entries("plain", "train", root=tmp_path)[0])
 
 
 @pytest.mark.parametrize("call", [lambda: rendered.entries("keyd", "train"), lambda: rendered.entries("keyed", "tset"),

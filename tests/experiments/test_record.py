@@ -11,7 +11,7 @@ from records import make
 
 from mmadlib.errors import DataError
 from mmadlib.experiments import record as module
-from mmadlib.experiments.record import COLUMNS, KEYS, LATER, PROVENANCE, collect, environment, find_records, read, write
+from mmadlib.experiments.record import COLUMNS, KEYS, PROVENANCE, collect, environment, find_records, read, write
 from mmadlib.paths import MARK
 
 
@@ -47,7 +47,8 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("text", "fault"), [(None, "no such record"), ('{"dataset": "rend', "no complete record"),
-                                             ("{}", "no complete record"), ("[1]", "no complete record")])
+                                             ("{}", "edited, or of an older"), ("[1]", "no complete record"),
+                                             ("[" * 100_000, "no complete record")])
 def test_unreadable_records_are_named(tmp_path, text, fault):
     if text is not None:
         (tmp_path / "metrics.json").write_text(text)
@@ -98,10 +99,30 @@ def test_costs_are_kept_and_may_be_missing(tmp_path):
     row = make(wall_s=2.0, fit_s=1.234, score_ms=3.456, model_mb=0.12345, provenance={"code": "abc"}).run_row()
     assert (row["fit_s"], row["score_ms"], row["model_mb"], row["code"]) == (1.23, 3.46, 0.123, "abc")
     assert math.isnan(row["peak_gpu_mb"])
-    path = write(make(fit_s=1.5), tmp_path)
-    older = {k: v for k, v in json.loads(path.read_text()).items() if k not in LATER}
-    path.write_text(json.dumps(older))
-    assert math.isnan(read(path).fit_s) and read(path).metrics == make().metrics | {"rgb": read(path).metrics["rgb"]}
+    back = read(write(make(fit_s=1.5), tmp_path))
+    assert back.fit_s == 1.5 and math.isnan(back.score_ms)
+
+
+@pytest.mark.parametrize("edit", [('"i_auroc": 0.912345', '"i_auroc": 0.99'), ('"steps": 400', '"steps": 4'),
+                                  ('"seed": 0', '"seed": 1'), ('"checksum": "', '"checksum": "0')])
+def test_an_edited_record_is_none(tmp_path, edit):
+    path = write(make(), tmp_path)
+    text = path.read_text()
+    assert edit[0] in text
+    path.write_text(text.replace(*edit, 1))
+    with pytest.raises(DataError, match=r"metrics\.json.*edited"):
+        read(path)
+
+
+def test_damaged_records_are_left_out_and_named_in_one_warning(tmp_path):
+    for shots in (1, 2, 3, 4, 5, 6, 7):
+        record = make(shots=shots)
+        path = write(record, record.folder(tmp_path))
+        if shots != 2:
+            path.write_text("{")
+    with pytest.warns(UserWarning, match=r"(?s)6 damaged records.*shots1.*and 1 more") as seen:
+        found = find_records(tmp_path)
+    assert [r.shots for r in found] == [2] and len(seen) == 1
 
 
 def test_the_revision_is_that_of_a_checkout_of_ours_alone(tmp_path, monkeypatch):

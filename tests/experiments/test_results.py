@@ -6,16 +6,22 @@ import pytest
 from records import store
 
 from mmadlib.errors import DataError
+from mmadlib.experiments import results as module
 from mmadlib.experiments.record import COLUMNS, KEYS, LATER, PROVENANCE
-from mmadlib.experiments.results import Update, merge_results, read_results, read_runs, read_table
+from mmadlib.experiments.results import Update, read_results, read_runs, read_table
+
+
+def merge_results(runs, results):
+    """All of them, whatever plans there are."""
+    return module.merge_results(runs, results, into="results")
 
 
 def test_rows_of_runs_that_are_not_at_hand_stay(tmp_path):
     first, second, results = tmp_path / "a", tmp_path / "b", tmp_path / "results"
     store(first), store(first, category="plain")
-    assert merge_results(first, results) == Update(found=2, kept=0, rows=4)
+    assert merge_results(first, results) == Update(2, 0, 4, {})
     store(second, category="free")
-    assert merge_results(second, results) == Update(found=1, kept=2, rows=6)
+    assert merge_results(second, results) == Update(1, 2, 6, {})
     assert read_results(results)["category"].unique().tolist() == ["free", "keyed", "plain"]
     assert len(read_table(results / "runs.csv", PROVENANCE)) == 3
 
@@ -35,10 +41,10 @@ def test_the_same_numbers_again_change_no_byte(tmp_path):
     runs, results = tmp_path / "runs", tmp_path / "results"
     store(runs, wall_s=1.0), store(runs, shots=None)
     merge_results(runs, results)
-    before = {p.name: p.read_bytes() for p in results.iterdir()}
+    before = {p.name: p.read_bytes() for p in results.glob("*.csv")}
     store(runs, wall_s=2.0, provenance={"finished": "later", "torch": "3"})
     merge_results(runs, results)
-    assert {p.name: p.read_bytes() for p in results.iterdir()} == before and len(before) == 2
+    assert {p.name: p.read_bytes() for p in results.glob("*.csv")} == before and len(before) == 2
 
 
 def test_new_numbers_bring_their_own_provenance(tmp_path):
@@ -68,11 +74,11 @@ def test_rows_from_before_the_costs_keep_empty_cells_until_they_are_measured(tmp
 
 def test_nothing_at_hand_leaves_the_tables_as_they_are(tmp_path):
     results = tmp_path / "results"
-    assert merge_results(tmp_path / "none", results) == Update(0, 0, 0)
+    assert merge_results(tmp_path / "none", results) == Update(0, 0, 0, {})
     store(tmp_path / "runs")
     merge_results(tmp_path / "runs", results)
     before = (results / "results.csv").read_bytes(), (results / "runs.csv").read_bytes()
-    assert merge_results(tmp_path / "none", results) == Update(found=0, kept=1, rows=2)
+    assert merge_results(tmp_path / "none", results) == Update(0, 1, 2, {})
     assert ((results / "results.csv").read_bytes(), (results / "runs.csv").read_bytes()) == before
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -12,10 +12,12 @@ from mmadlib.__main__ import main
 from mmadlib.errors import SettingsError
 from mmadlib.experiments import evaluate, source
 from mmadlib.experiments import sweep as module
+from mmadlib.experiments.estimate import ASSUMED, estimate
 from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.record import read, write
-from mmadlib.experiments.sweep import ASSUMED, SweepError, estimate, finished, run_cells, run_sweep
+from mmadlib.experiments.standing import stand, standings
+from mmadlib.experiments.sweep import SweepError, run_cells, run_sweep
 
 NEAREST = {"rgb": {"bank": "rgb", "size": 100}, "xyz": {"bank": "xyz", "size": 100}}
 
@@ -45,6 +47,10 @@ def ran(monkeypatch):
 
     monkeypatch.setattr(evaluate, "run", run)
     return calls
+
+
+def finished(cell, base):
+    return stand(cell, base).record
 
 
 def stamps(base):
@@ -105,9 +111,8 @@ def test_other_settings_or_code_rerun_only_their_runs(place, cells, ran, tmp_pat
 
     ran.clear()
     path = cells[0].folder(tmp_path) / "metrics.json"
-    content = json.loads(path.read_text())
-    content["provenance"]["code"] = "of another day"
-    path.write_text(json.dumps(content))
+    record = read(path)
+    write(replace(record, causes=record.causes | {"code": "of another day"}), path.parent)
     run_sweep(changed, base=tmp_path, cache=place["cache"], progress=False)
     assert ran == [("rgb", 1)] and read(path).provenance["code"] == run_identity("nearest", "rendered")
 
@@ -136,7 +141,7 @@ def test_a_failing_run_does_not_cost_the_others(one_fails, place, capsys, monkey
     files = [str(one_fails / name) for name in ("broken.yaml", "whole.yaml")]
     assert main(["sweep", *files, "--base", str(one_fails / "runs")]) == 1
     out, err = capsys.readouterr()
-    assert "4 of 6 runs are finished" in out and "2 failed:" in err and "Traceback" not in err
+    assert "finished: 4 of 6" in out and "2 failed:" in err and "Traceback" not in err
     assert err.count("folder/absent nearest/rgb random") == 2
     with pytest.raises(SweepError, match="2 of 2 runs failed"):
         run_sweep(one_fails / "broken.yaml", base=one_fails / "runs", progress=False)
@@ -148,33 +153,30 @@ def test_a_bug_is_reported_with_its_traceback(place, cells, tmp_path, monkeypatc
     assert records == [] and len(failed) == 4 and "ZeroDivisionError" in failed[0] and "Traceback" in failed[0]
 
 
-@pytest.fixture
-def tables(tmp_path, monkeypatch):
-    """An empty results folder."""
-    monkeypatch.setattr(module.estimate, "__defaults__", (paths.RUNS, tmp_path / "results"))
-    return tmp_path
+def test_estimates_come_from_runs_of_the_same_kind(place, cells, tmp_path):
+    base = tmp_path / "runs"
 
+    def estimated(cells):
+        return estimate(standings(cells, base), base, tmp_path / "results")
 
-def test_estimates_come_from_runs_of_the_same_kind(place, cells, tables):
-    base = tables / "runs"
-    assert estimate(cells, base) == (4, 0, 4 * ASSUMED, ["nearest"])
+    assert estimated(cells) == (4, 4 * ASSUMED, ["nearest"])
     for cell, seconds in zip(cells, (10, 20, 30, 40), strict=True):  # rgb 1 and 2 shots, xyz 1 and 2 shots
         record, = run_cells([cell], base, place["cache"], progress=False)[0]
         object.__setattr__(record, "wall_s", float(seconds))
         write(record, cell.folder(base))
-    assert estimate(cells, base).seconds == 0
+    assert estimated(cells).seconds == 0
     more = read_sweep(place["sweep"] | {"shots": [1, 50], "seeds": [[5, 1]]})
-    found = estimate(more, base)
+    found = estimated(more)
     assert found.seconds == 10 + 20 + 30 + 40 and found.assumed == [], "1 shot from 1 shot, 50 from the nearest, 2"
     other = read_sweep(place["sweep"] | {"methods": {"nearest": {"max": {"bank": "max"}}}, "shots": [1]})
-    assert estimate(other, base).seconds == 10, "an unknown variant takes as long as the fastest of the others"
-    assert str(estimate(other, base)).startswith("1 runs, 0 finished, 1 to do: 0.00 hours on one core")
+    assert estimated(other).seconds == 10, "an unknown variant takes as long as the fastest of the others"
+    assert str(estimated(other)).startswith("1 to do: 0.00 hours on one core")
 
 
 def test_the_command_line_estimates_without_running(one_fails, capsys, ran):
     args = [str(one_fails / "whole.yaml"), "--base", str(one_fails / "runs"), "--estimate"]
     assert main(["sweep", *args, "--shots", "2", "--method", "nearest", "--category", "plain", "--data-seed", "0"]) == 0
-    assert capsys.readouterr().out.startswith("2 runs, 0 finished, 2 to do") and ran == []
+    assert capsys.readouterr().out.startswith("2 runs, 0 finished\n2 to do") and ran == []
 
 
 @pytest.mark.parametrize(("change", "options", "fault"), [({"shot": [1]}, [], "unknown key 'shot'"),
@@ -192,7 +194,7 @@ def test_an_interrupt_gives_exit_code_130(place, tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "run_cells", stop)
+    monkeypatch.setattr(module, "run_missing", stop)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(place["sweep"]))
     assert main(["sweep", str(tmp_path / "x.yaml"), "--base", str(tmp_path)]) == 130
     assert "goes on from here" in capsys.readouterr().err

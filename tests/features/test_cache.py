@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pytest
 from layouts import isolated, picture, rgb, spot, table, tiff
 
 from mmadlib.data import layout
+from mmadlib.data.contents import content_key
 from mmadlib.data.files import Entry, Samples
 from mmadlib.errors import CacheError
 from mmadlib.features import Extractor, cache, extract_all
-from mmadlib.features import entry as entry_module
-from mmadlib.features.entry import Corrupt, content_key, decode, encode
+from mmadlib.features.entry import Corrupt, decode, encode
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose
 from mmadlib.sample import Sample
 
@@ -140,11 +141,21 @@ def test_a_folder_that_says_preprocessed_belongs_to_the_content(samples):
     assert not before[0] and after[0] and before[1] != after[1]
 
 
-def test_code_of_all_readers_belongs_to_the_content(samples, monkeypatch):
-    asked = []
-    monkeypatch.setattr(entry_module, "digest_of", lambda *patterns: asked.extend(patterns) or "")
-    content_key(samples.entries[0])
-    assert "data/*.py" in asked
+def test_entries_that_other_readers_made_are_not_found(samples, extractor, tmp_path, monkeypatch):
+    extract_all(samples, extractor, tmp_path / "cache", False)
+    monkeypatch.setattr(cache, "digest_of", lambda *patterns: "0" * 16 if "data/*.py" in patterns else "")
+    calls = extractor.calls
+    extract_all(samples, extractor, tmp_path / "cache", False)
+    assert extractor.calls == calls + 3
+
+
+def test_an_entry_under_the_name_of_another_sample_is_made_again(samples, extractor, tmp_path):
+    features = extract_all(samples, extractor, tmp_path / "cache", False)
+    expected = extractor.tokens(samples[1])
+    shutil.copy(features.file(0), features.file(1))
+    with pytest.warns(UserWarning, match="belongs to another sample"):
+        found = extract_all(samples, extractor, tmp_path / "cache", False).tokens(1)
+    np.testing.assert_array_equal(found.rgb.tokens, expected.rgb.tokens)
 
 
 def test_files_named_in_extra_belong_to_the_content(samples, tmp_path):
@@ -157,7 +168,7 @@ def test_files_named_in_extra_belong_to_the_content(samples, tmp_path):
 
 def test_readers_that_make_their_files_are_asked_first(tmp_path, extractor):
     folder = tmp_path / "made"
-    entry = Entry(folder / "a.png", folder / "a.tiff", category="part", split="train", dataset="folder")
+    entry = Entry(folder / "a.png", folder / "a.tiff", None, "part", "train", "good", "", "folder", {"recipe": "of a.png"})
 
     def make(entry):
         picture(entry.rgb, rgb(0))
@@ -264,9 +275,9 @@ def paper_tokens(points=20_000, width=None):
 
 def test_paper_entries_are_small_and_exact_to_a_thousandth():
     tokens = paper_tokens()
-    data = encode(tokens)
+    data = encode(tokens, "a b")
     assert len(data) <= 4.5e6
-    stored = decode(data)
+    stored = decode(data, "a b")
     assert stored.truth.label == 1 and stored.truth.defect == "hole" and stored.truth.modality == "both"
     np.testing.assert_array_equal(stored.truth.mask, tokens.truth.mask)
     a, b = compose(tokens), compose(stored)
@@ -280,7 +291,7 @@ def test_paper_entries_are_small_and_exact_to_a_thousandth():
 def test_values_beyond_half_precision_are_kept_whole():
     tokens = paper_tokens(500)
     tokens.rgb.tokens[0, 0] = 1e6
-    stored = decode(encode(tokens))
+    stored = decode(encode(tokens, "a b"), "a b")
     np.testing.assert_array_equal(stored.rgb.tokens, tokens.rgb.tokens)
     assert stored.xyz.tokens.dtype == np.float32
 
@@ -289,9 +300,9 @@ def test_foreign_files_are_no_entries(tmp_path):
     from safetensors.numpy import save
 
     with pytest.raises(Corrupt):
-        decode(save({"a": np.zeros(3, np.float32)}))
+        decode(save({"a": np.zeros(3, np.float32)}), "a b")
     with pytest.raises(Corrupt):
-        decode(b"not safetensors")
+        decode(b"not safetensors", "a b")
 
 
 def test_default_needs_no_folder(samples, extractor):

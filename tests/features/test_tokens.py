@@ -42,7 +42,7 @@ def test_foreground_is_the_official_mask():
 
 def test_half_precision_keeps_a_thousandth():
     tokens = official()
-    whole, stored = compose(tokens), compose(decode(encode(tokens)))
+    whole, stored = compose(tokens), compose(decode(encode(tokens, "a b"), "a b"))
     np.testing.assert_array_equal(whole.foreground, stored.foreground)
     np.testing.assert_array_equal(whole.cloud, stored.cloud)
     for side in ("rgb", "xyz"):

@@ -8,7 +8,7 @@ from mmadlib.data import load
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features import Extractor, extract, extract_all
 from mmadlib.features.cache import FeatureSet
-from mmadlib.features.entry import content_key, decode, encode
+from mmadlib.features.entry import decode, encode, sample_key
 from mmadlib.methods import CFM, Nearest
 from mmadlib.prepare.corruptions import CORRUPTIONS, Corruption, corrupt, low_contrast, without_rgb, without_xyz
 from mmadlib.prepare.isolate import isolate_object
@@ -158,7 +158,7 @@ def test_the_cache_tells_clean_from_corrupted(samples, tmp_path):
     np.testing.assert_array_equal(first[0].xyz.tokens, cached[0].xyz.tokens)
     assert not np.array_equal(first[0].xyz.tokens, extract(samples[0], size=64).xyz.tokens)
     loose = part()
-    assert content_key(loose) != content_key(loose.with_(missing="rgb"))  # a black picture is not a missing one
+    assert sample_key(loose) != sample_key(loose.with_(missing="rgb"))  # a black picture is not a missing one
 
 
 @pytest.mark.parametrize("family", ["descriptors", "random"])
@@ -172,7 +172,7 @@ def test_features_of_a_missing_modality(family, side):
     np.testing.assert_array_equal(getattr(features, other).tokens, getattr(whole, other).tokens)
     np.testing.assert_array_equal(features.foreground, whole.foreground)
     assert features.cloud.any() == (side == "rgb")
-    stored = decode(encode(extractor.tokens(lacking)))
+    stored = decode(encode(extractor.tokens(lacking), "a b"), "a b")
     assert stored.meta["missing"] == side and getattr(stored, side).tokens.shape == (1, 0)
 
 

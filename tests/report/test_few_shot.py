@@ -111,6 +111,7 @@ def test_other_datasets_and_features_stay_out(whole):
 
 
 def test_a_part_of_the_plan():
+    assert plan().only("keyed, free").categories == plan().only().categories[:2]
     part = plan().only("keyed", "cfm")
     assert (part.categories, part.rows, part.protocol) == (("keyed",), (Row("cfm"),), "B")
     assert plan().only() == plan()
@@ -129,8 +130,9 @@ def test_the_plan_of_a_sweep_has_a_row_for_every_method():
     assert found.size == 4 * len(found.rows)
     with pytest.raises(SettingsError, match="not comparable"):
         few_shot.Plan.of(read_sweep(sweep | {"shots": [4, 10]}))
-    with pytest.raises(SettingsError, match="does the sweep have these features"):
+    with pytest.raises(SettingsError, match="the sweep is empty"):
         few_shot.Plan.of([])
+    assert few_shot.Plan.of(read_sweep(sweep), "random").features == "random", "as if the sweep were on these"
 
 
 def test_curves_are_drawn_from_whole_draws(whole):

@@ -14,6 +14,9 @@ def test_the_table_or_what_to_do(tmp_path, capsys):
     for category, value in (("keyed", 0.25), ("plain", 0.75)):
         store(tmp_path / "runs", category=category, metrics={s: {"i_auroc": value, "aupro_30": 1.0} for s in ("all", "rgb")})
     merge_results(tmp_path / "runs", tmp_path)
+    assert main(["results", str(tmp_path)]) == 0 and "--own" in capsys.readouterr().out
+    assert main(["results", str(tmp_path), "--own"]) == 0 and "rendered, 4 shots" in capsys.readouterr().out
+    merge_results(tmp_path / "runs", tmp_path, into="results")
     assert main(["results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "rendered, 4 shots, I-AUROC" in out and "AUPRO@30" in out and "results.csv" in out

@@ -1,0 +1,69 @@
+"""Which runs belong to the tables in git: those of the committed plans, on the data behind the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmadlib.experiments.causes import usual
+from mmadlib.experiments.grids import PARAMS
+from mmadlib.experiments.params import read_yaml
+from mmadlib.experiments.plan import read_plan
+from mmadlib.experiments.record import KEYS, Record, plain
+from mmadlib.paths import WORKFLOW
+
+PLANS = (WORKFLOW / "config.yaml", WORKFLOW / "plans")
+
+
+def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
+    """Why each run does not belong to the tables whose runs.csv is `known`, "" where it does.
+
+    A run belongs when it was on the usual root and all test samples, has the settings of the row with its keys or of a
+    committed plan, and the data of that row. Raises SettingsError for a plan that cannot be read.
+    """
+    rows = {tuple(map(str, row[:-2])): row[-2:] for row in known[[*KEYS, "settings", "data"]].itertuples(index=False)}
+    other = {r.dataset for r in records if _text(r.settings) != rows.get(_key(r), ("", ""))[0]}
+    planned = dict(_planned(other)) if other else {}
+    why = []
+    for record in records:
+        settings, data = rows.get(_key(record), ("", ""))
+        why.append(_why(record, settings, data, planned.get(_key(record), "")))
+    return why
+
+
+def _key(record: Record) -> tuple[str, ...]:
+    return tuple(str(record.keys[k]) for k in KEYS)
+
+
+def _why(record: Record, settings: str, data: str, planned: str) -> str:
+    if not usual(record.causes, "root"):
+        return "another root"
+    if not usual(record.causes, "test_limit"):
+        return "some of the test samples"
+    if not settings and not planned:
+        return "in no plan"
+    if _text(record.settings) not in (settings, planned):
+        return "other settings"
+    if data and data != record.provenance.get("data"):
+        return "other data"
+    return ""
+
+
+def _text(settings: Any) -> str:
+    return json.dumps(json.loads(json.dumps(plain(settings), default=str)), sort_keys=True)
+
+
+def _planned(datasets: Iterable[str]) -> Iterable[tuple[tuple[str, ...], str]]:
+    """Keys and settings of the runs of the committed plans on some datasets."""
+    wanted = set(datasets)
+    for file in sorted({p for place in PLANS for p in ([place] if place.is_file() else Path(place).glob("*.yaml"))}):
+        plan = read_yaml(file)
+        sweeps = [s for s in plan.get("sweeps", []) if read_yaml(PARAMS / s["params"]).get("dataset") in wanted]
+        for cell in read_plan({"sweeps": sweeps}):
+            shots = "full" if cell.shots is None else str(cell.shots)
+            keys = {k: str(getattr(cell, k)) for k in KEYS} | {"shots": shots}
+            yield tuple(keys[k] for k in KEYS), _text(cell.expected())

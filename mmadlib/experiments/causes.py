@@ -1,0 +1,103 @@
+"""What decides the numbers of a run, cause by cause, each as a short digest: a run is finished while none of them changes.
+
+code       the modules that decide it (identity.py)
+settings   of the method and of the features, few-shot rule, options of the reader
+weights    of pretrained backbones: the bytes of their files
+data       the content of the samples that it used: training draw, test samples, twins
+root       where the data lie, if the user said so;   test_limit   how many test samples were asked for
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmadlib.data import Samples, content_keys, draw, load, splits
+from mmadlib.data.rendered_plan import VERSION
+from mmadlib.errors import DataError, explain
+from mmadlib.experiments.breakdown import twins_of
+from mmadlib.experiments.cells import Cell
+from mmadlib.experiments.identity import run_identity
+from mmadlib.experiments.source import limit_test
+from mmadlib.paths import here
+
+CAUSES = ("code", "settings", "weights", "data", "root", "test_limit")
+
+
+def short(content: Any) -> str:
+    """16 hex digits of what JSON can write."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def made_by(dataset: str) -> str:
+    """What the samples of a dataset come from where the library makes them; "" where they are files of the user."""
+    return f"renderer {VERSION}" if dataset == "rendered" else ""
+
+
+def usual(causes: Mapping[str, str], name: str) -> bool:
+    """Whether the root was not given, or the test set not limited; so it was, too, in records from before causes."""
+    return causes.get(name, short(None)) == short(None)
+
+
+class Causes:
+    """Causes of runs by `of`. The data of a category are listed and read once: make one anew to see the disk as it is now."""
+
+    def __init__(self, progress: bool = False) -> None:
+        self.progress = progress
+        self._samples: dict[str, Samples] = {}
+        self._keys: dict[str, list[str]] = {}
+
+    def of(self, cell: Cell) -> dict[str, str]:
+        """cause -> digest. Raises DataError for data that cannot be listed or read, WeightsError for missing weights."""
+        from mmadlib.features import family, weights_of
+        from mmadlib.features.options import check_options
+
+        return {"code": run_identity(cell.method, cell.dataset), "settings": short(cell.expected()),
+                "weights": short(weights_of(*family(cell.features), check_options(cell.options))), "data": self.data(cell),
+                "root": short(cell.root and str(here(cell.root))), "test_limit": short(cell.test_limit)}
+
+    def data(self, cell: Cell) -> str:
+        """Digest of the content of all samples that a run uses, in their order. Raises DataError."""
+        train = self._split(cell, "train")
+        test = limit_test(self._split(cell, "test"), cell.test_limit)
+        used = [train.take(draw(len(train), cell.shots, cell.seed, cell.rule)), test]
+        if "twins" in splits(cell.dataset):
+            used.append(twins_of(test, self._split(cell, "twins")))
+        return short([[e.rgb.stem for e in samples.entries] + self._contents(samples) for samples in used])
+
+    def _split(self, cell: Cell, split: str) -> Samples:
+        where = short([cell.dataset, cell.category, split, cell.root, cell.data_seed, cell.reader])
+        if where not in self._samples:
+            self._samples[where] = load(cell.dataset, cell.category, split, root=cell.root, data_seed=cell.data_seed,
+                                        **cell.reader)
+        return self._samples[where]
+
+    def _contents(self, samples: Samples) -> list[str]:
+        which = short([[e.rgb, e.gt, sorted(e.extra.items(), key=str)] for e in samples.entries])
+        if which not in self._keys:
+            self._keys[which] = content_keys(samples.entries, self.progress)
+        return self._keys[which]
+
+
+def check_roots(cells: Iterable[Cell]) -> None:
+    """Raise DataError for a root that does not exist, whether or not its runs are finished; rendered data make theirs."""
+    for root in sorted({cell.root for cell in cells if cell.root is not None and not made_by(cell.dataset)}):
+        if not Path(here(root)).is_dir():
+            raise DataError(explain(root, "is not a folder", "give the folder that holds the dataset's categories"))
+
+
+def check_devices(cells: Iterable[Cell]) -> None:
+    """Raise SettingsError for a device that this machine lacks, WeightsError for weights that are not there: once, before
+    anything starts."""
+    from mmadlib.checks import check_device
+    from mmadlib.features import family, weights_of
+    from mmadlib.features.options import check_options
+
+    for device in sorted({cell.device for cell in cells}):
+        check_device(device)
+    for features, options in {(c.features, json.dumps(c.options, sort_keys=True)) for c in cells}:
+        weights_of(*family(features), check_options(json.loads(options)))

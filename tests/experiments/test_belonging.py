@@ -1,0 +1,94 @@
+"""Rows of other data, settings or plans than those behind the tables go to results/own/, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+from records import make, store
+
+from mmadlib.__main__ import main
+from mmadlib.errors import OutputError, UnknownName
+from mmadlib.experiments import belonging
+from mmadlib.experiments.causes import short
+from mmadlib.experiments.results import merge_results, read_results, read_runs
+
+USUAL = {"root": short(None), "test_limit": short(None)}
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """Tables with one run, and no plans."""
+    monkeypatch.setattr(belonging, "PLANS", ())
+    store(tmp_path / "first", causes=USUAL, provenance={"data": "abc", "code": "1"})
+    merge_results(tmp_path / "first", tmp_path / "results", into="results")
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    ({}, ""), ({"metrics": {"all": {"i_auroc": 0.1}}}, ""), ({"settings": {"steps": 3}}, "other settings"),
+    ({"provenance": {"data": "xyz"}}, "other data"), ({"causes": USUAL | {"root": "r"}}, "another root"),
+    ({"causes": USUAL | {"test_limit": "t"}}, "some of the test samples"), ({"category": "mine"}, "in no plan")])
+def test_a_run_belongs_where_its_settings_and_data_do(tables, tmp_path, change, why):
+    store(tmp_path / "runs", **{"causes": USUAL, "provenance": {"data": "abc", "code": "2"}} | change)
+    before = (tables / "results.csv").read_bytes()
+    update = merge_results(tmp_path / "runs", tables)
+    assert update.own == ({why: 1} if why else {})
+    assert len(read_results(tables / "own")) == (len(make(**change).rows()) if why else 0)
+    if why:
+        assert (tables / "results.csv").read_bytes() == before and "--into results" in str(update) and why in str(update)
+
+
+def test_a_run_of_a_committed_plan_belongs(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(belonging, "_planned", lambda datasets: [
+        (("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
+    store(tmp_path / "runs", category="free", causes=USUAL)
+    assert merge_results(tmp_path / "runs", tables).own == {}
+    store(tmp_path / "runs", category="free", causes=USUAL, settings={"steps": 1})
+    assert merge_results(tmp_path / "runs", tables).own == {"other settings": 1}
+
+
+def test_committed_plans_are_read_for_the_datasets_at_hand():
+    found = dict(belonging._planned({"rendered"}))
+    assert len(found) > 1000 and {key[0] for key in found} == {"rendered"}
+
+
+def test_the_user_may_say_where_rows_go(tables, tmp_path):
+    store(tmp_path / "runs", category="mine", causes=USUAL)
+    assert merge_results(tmp_path / "runs", tables).own == {"in no plan": 1}
+    assert "mine" in set(read_results(tables, own=True)["category"]) - set(read_results(tables)["category"])
+    assert len(read_runs(tables, own=True)) == 2
+    assert main(["collect", "--base", str(tmp_path / "runs"), "--results", str(tables), "--into", "results"]) == 0
+    assert "mine" in set(read_results(tables)["category"]) and read_results(tables / "own").empty
+    with pytest.raises(UnknownName):
+        merge_results(tmp_path / "runs", tables, into="elsewhere")
+
+
+def test_own_rows_stand_in_for_those_of_the_same_run(tables, tmp_path):
+    store(tmp_path / "runs", metrics={"all": {"i_auroc": 0.25}}, causes=USUAL | {"root": "mine"})
+    merge_results(tmp_path / "runs", tables)
+    assert read_results(tables)["value"].max() > 0.9 and read_results(tables, own=True)["value"].tolist() == [0.25]
+
+
+def collect(number, folder, results):
+    store(folder / str(number), category=f"c{number}")
+    merge_results(folder / str(number), results, into="results")
+
+
+def test_collections_at_once_lose_no_row(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=collect, args=(i, tmp_path, tmp_path / "results")) for i in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [w.exitcode for w in workers] == [0] * 6
+    assert set(read_results(tmp_path / "results")["category"]) == set(read_runs(tmp_path / "results")["category"]) == {
+        f"c{i}" for i in range(6)}
+
+
+def test_tables_that_cannot_be_written_are_one_clear_error(tmp_path):
+    store(tmp_path / "runs")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="MMADLIB_HOME"):
+        merge_results(tmp_path / "runs", tmp_path / "file", into="results")
