@@ -1,8 +1,8 @@
 """Faults again and again: python tests/faults.py [TRIES]. Not part of `make test`: some minutes.
 
-A sweep is killed at moments spread over its run, interrupted, run twice at once and on a full disk; runs are collected by four
-processes at once; the parent of rendering workers is killed. After each fault the same command is given again, and every number
-must be what a sweep without a fault gives, with nothing left over. Prints a table; exit code 1 if anything differs.
+A sweep is killed at moments spread over its run, interrupted, run three times at once and on a full disk; runs are collected
+by four processes at once; the parent of rendering workers is killed. After each fault the same command is given again, and
+every number must be what a sweep without a fault gives, with nothing left over. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -86,8 +86,9 @@ def full_disk(place: Place) -> str:
     inner = place.home / "disk"
     inner.mkdir()
     sweep = f'"{sys.executable}" -m mmadlib sweep "{place.data}/sweep.yaml" --root "{place.data}"'
-    script = (f'mount -t tmpfs -o size={DISK} none "{inner}" && export MMADLIB_HOME="{inner}" OMP_NUM_THREADS=1; {sweep} >&2; '
-              f'code=$?; mount -o remount,size=64m "{inner}"; {sweep} && cp -r "{inner}/." "{place.home}/kept"; echo code $code')
+    script = (f'mount -t tmpfs -o size={DISK} none "{inner}" && export MMADLIB_HOME="{inner}" OMP_NUM_THREADS=1; '
+              f'{sweep} >&2; code=$?; mount -o remount,size=64m "{inner}"; '
+              f'{sweep} && cp -r "{inner}/." "{place.home}/kept"; echo code $code')
     command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr

@@ -94,7 +94,7 @@ def test_a_failed_job_stops_neither_the_others_nor_the_collection(project, tmp_p
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     given = ("--configfile", str(tmp_path / "plan.yaml"), "--config", f"root={tmp_path / 'data'}")
     said = snakemake(project, *given, code=1)
-    assert re.search(r"failed: runs/done/sweeps/own/mine-\w+/nearest/absent: exit code 1\n(    .*\n)*.*has no folder 'absent'", said), said
+    assert re.search(r"failed: runs/done/sweeps/own/mine-\w+/nearest/absent: exit code 1\n(  .*\n)*.*no folder 'absent'", said)
     assert "failed: 1 job, the others are done and collected" in said
     own = (project / "results/own/results.csv").read_text()
     assert "folder,0,part,nearest" in own and "absent" not in own

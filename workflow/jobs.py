@@ -67,7 +67,8 @@ def verdict(marks: Sequence[Path]) -> int:
         first, *rest = said.splitlines()
         print(f"failed: {mark}: {first}", *(f"    {line}" for line in rest[-LINES:]), sep="\n", file=sys.stderr)
     if found:
-        print(f"failed: {len(found)} job{'s' * (len(found) != 1)}, the others are done and collected; call again to try them again", file=sys.stderr)
+        print(f"failed: {len(found)} job{'s' * (len(found) != 1)}, the others are done and collected; call again to try again",
+              file=sys.stderr)
     return len(found)
 
 
