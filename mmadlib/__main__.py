@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmadlib import __version__
 from mmadlib.errors import MmadError
-from mmadlib.workers import follow_scheduler
+from mmadlib.workers import follow_scheduler, interrupts
 
 
 def run(args: argparse.Namespace) -> int:
@@ -166,17 +166,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; see the module for exit codes."""
     args = parser().parse_args(argv)
     follow_scheduler()
-    try:
-        return args.call(args)
-    except MmadError as err:
-        print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
-        return getattr(err, "exit_code", 2)
-    except KeyboardInterrupt:
+    with interrupts() as seen:
+        try:
+            return args.call(args)
+        except MmadError as err:
+            print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
+            return getattr(err, "exit_code", 2)
+        except BrokenPipeError:  # the reader of the output, such as `head`, has gone; nothing can be said to it any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except BaseException as err:
+            if not seen and not isinstance(err, KeyboardInterrupt):
+                raise
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the output, such as `head`, has gone; nothing can be said to it any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
 
 
 if __name__ == "__main__":

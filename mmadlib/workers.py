@@ -1,12 +1,16 @@
-"""Processes that work for another one, and stop when it is gone: after kill -9 nobody tells them."""
+"""Processes that work for another one, and stop when it is gone: after kill -9 nobody tells them. And those that are told."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
 
 from mmadlib.atomic import alive
 
@@ -39,3 +43,23 @@ def pool(jobs: int) -> ProcessPoolExecutor:
     They are spawned: a forked child would inherit the ray caster's threads in an unknown state.
     """
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), follow, (os.getpid(),))
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """The interrupts (Ctrl-C) so far: a library that is being imported may turn a KeyboardInterrupt into another error."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield seen  # somebody else decides
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 
@@ -80,6 +82,21 @@ def test_an_interrupt_gives_exit_code_130(monkeypatch, capsys):
 
     monkeypatch.setattr("mmadlib.data.rendered.render", stop)
     assert main(["render", "--category", "plain"]) == 130 and capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_of_an_import_is_one(monkeypatch, capsys):
+    """Open3D makes an ImportError of it."""
+    def stop(*args):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr("mmadlib.data.rendered.render", stop)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["render", "--category", "plain"]) == 130 and capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
 
 @pytest.mark.parametrize(("words", "target", "seen"), [
     (["sweep", "x.yaml", "--root", "scans"], "mmadlib.experiments.sweep.command", lambda args, _: args[2]["root"]),
