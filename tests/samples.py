@@ -19,3 +19,12 @@ def dome(size=96, seed=0, **fields) -> Sample:
     rgb = rng.integers(60, 200, (size, size, 3), dtype=np.uint8)
     mask = (np.abs(u) < 6) & (np.abs(v) < 6)
     return Sample(rgb, xyz.astype(np.float32), mask=mask, **({"isolated": True, "label": 1, "defect": "dent"} | fields))
+
+
+def on_a_table(size=96, seed=0, **fields) -> Sample:
+    """The dome on a table that is still there."""
+    sample = dome(size, seed)
+    v, u = np.mgrid[:size, :size] - size / 2 + 0.5
+    plane = np.stack([8e-4 * u, 8e-4 * v, np.full(u.shape, 0.5)], -1).astype(np.float32)
+    xyz = np.where(sample.valid[..., None], sample.xyz, plane)
+    return sample.with_(xyz=xyz, valid=None, **({"isolated": False, "dataset": "rendered"} | fields))

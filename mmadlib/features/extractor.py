@@ -8,12 +8,16 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mmadlib.checks import one_of
 from mmadlib.digest import digest_of
-from mmadlib.errors import DataError, MissingModality, SettingsError, explain, unknown
+from mmadlib.errors import DataError, MissingModality, SettingsError, WeightsError, explain, unknown
+from mmadlib.features.extraction import SIDES, account, difference
 from mmadlib.features.field import Features
 from mmadlib.features.front_ends import front_end
 from mmadlib.features.options import Options, check_options, settings_of
 from mmadlib.features.tokens import Tokens, Truth, compose, nothing
+from mmadlib.features.weights import RANDOM
+from mmadlib.paths import here
 from mmadlib.prepare.grid import to_grid
 from mmadlib.prepare.isolate import isolate_object, on_a_table
 from mmadlib.sample import Sample
@@ -26,6 +30,7 @@ FAMILIES = {  # name -> (RGB, 3D)
     "paper": ("dino_vitb8", "point_mae"),
     "random": ("random", "random"),
 }
+PLACES = ("device", "rgb_weights", "rgb_sha256", "xyz_weights", "xyz_sha256")  # options that say where, not what
 FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
 
 
@@ -40,7 +45,8 @@ def family(name: str) -> tuple[str, str]:
 
 
 class Extractor:
-    """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash.
+    """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash, and
+    `account` is what their meta["extraction"] says.
 
     rgb: descriptors | random | dino_vitb8 | dinov2_vitb14 | any timm ViT | none; xyz: descriptors | random | point_mae |
     normals_dinov2_vitb14, or normals_ before any other ViT | none; options: see Options. A ViT that both sides name is
@@ -60,8 +66,38 @@ class Extractor:
         self.settings = settings_of(rgb, xyz, self.options)
         code = digest_of(*(f"prepare/{name}.py" for name in ("grid", "isolate", "constants", "plane", "clustering")),
                          *(f"features/{name}.py" for name in ("extractor", "front_ends", "tokens")))
+        self.account = account(self.front, self.names, self.options, code)
         named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+    @classmethod
+    def like(cls, made: dict[str, Any], **places: Any) -> Extractor:
+        """The extractor whose features have the account `made` (Features.extraction).
+
+        places: the device, and where weights lie if not at the place in the account: PLACES. The background is removed from
+        every sample that has one if it was gone there. Raises WeightsError when the weights are not there or are not the same,
+        SettingsError when this version of mmadlib makes other features, and as for a new one.
+        """
+        for name in places:
+            one_of("option of where things lie", name, PLACES)
+        isolate = {} if made["isolate"] is None else {"isolate": made["isolate"]}
+        settings = made["settings"] | isolate | places
+        digests = {side: made[side][f"{side} weights"] for side in SIDES if made[side][f"{side} weights"]}
+        option = {side: "xyz_weights" if made[side][side] == "point_mae" else "rgb_weights" for side in digests}
+        for name in option.values():
+            if settings[name] not in (None, RANDOM) and not here(settings[name]).is_file():
+                raise WeightsError(explain(settings[name], "the weights that the features were made with are not there",
+                                           f"say where they are: extractor({name}=...)"))
+        extractor = cls(**settings)
+        for side, wanted in digests.items():
+            if (digest := extractor.front[side].weights) != wanted:
+                fault = f"the features were made with {side} weights of digest {wanted}, those found here have {digest}"
+                raise WeightsError(explain(settings[option[side]] or made[side][side], fault,
+                                           f"give the file with the same weights: extractor({option[side]}=...)"))
+        if found := difference(made, extractor.account):
+            raise SettingsError(f"features were made with {found[0]}, this version of mmadlib has {found[1]}; "
+                                "use the version of then, or fit on features of this one")
+        return extractor
 
     def tokens(self, sample: Sample) -> Tokens:
         """What the cache keeps of a sample."""
@@ -80,6 +116,7 @@ class Extractor:
             fault = f"has only {points} valid points, {left} of them on a grid of {o.size} px"
             raise DataError(explain(sample.path or "sample", fault, "check the cloud, or leave the sample out"))
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
+        meta["extraction"] = self.account | {"isolate": None if sample.missing == "xyz" else sample.isolated}
         for side in missing:
             meta |= {side: "none", "missing": side}
         rgb, xyz = (nothing() if side in missing else front.run(sample if front.native else grid)

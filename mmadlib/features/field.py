@@ -8,6 +8,7 @@ matrix replaces 385 MB of 224x224x1920 floats by about 4 MB, and a first linear 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +99,8 @@ class Features:
     rgb, xyz    FeatureMap on the same (H, W)
     foreground  bool (H, W): pixels where both modalities have features and the object is
     cloud       metres, invalid points (0, 0, 0)
-    meta        names, family ("descriptors" | "paper" | "random"), sizes: never ground truth; "missing" where one is
+    meta        names, family ("descriptors" | "paper" | "random"), sizes, "extraction" (see features.extraction): never ground
+                truth; "missing" where one is
 
     A missing modality has features of width 0 that reach every pixel, so the foreground is the other one's.
     """
@@ -126,6 +128,11 @@ class Features:
     def missing(self) -> str:
         """The modality that this sample lacks, "rgb" or "xyz"; empty when both are there."""
         return self.meta.get("missing", "")
+
+    @property
+    def extraction(self) -> dict[str, Any] | None:
+        """The account of how these features were made, see mmadlib.features.extraction; None for those made by hand."""
+        return self.meta.get("extraction")
 
     @property
     def pixels(self) -> Int64[np.ndarray, " n"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmadlib.data.contents import CONTENTS
 from mmadlib.digest import digest_of
 from mmadlib.errors import UnknownName, unknown
+from mmadlib.features.grouping import RANDOM_START
 from mmadlib.features.options import Options
 from mmadlib.features.tokens import Groups, Patches, nothing
 from mmadlib.features.weights import RANDOM
@@ -18,16 +19,25 @@ if TYPE_CHECKING:
 
 NORMALS = "normals_"  # and the name of a ViT
 XYZ_NAMES = ("descriptors", "random", "point_mae", "normals_dinov2_vitb14", "normals_<any timm ViT>", "none")
+VIT_OPTIONS = ("rgb_blocks", "rgb_layers")
+POINT_OPTIONS = ("xyz_blocks", "backbone_mode", "groups", "group_size", "fps_start", "fps_near_origin")
 DESCRIPTOR_CODE = tuple(f"features/descriptors/{name}.py" for name in ("rgb", "xyz", "mask", "windows", "fpfh"))
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """One modality: a function of the working grid, and what names its results besides the options."""
+    """One modality: a function of the working grid, and what names its results: digests of code and weights, options."""
 
     run: Callable[[Any], Patches | Groups]
-    key: str
+    code: str
+    weights: str = ""  # of the blocks in use; empty where there are none
+    options: tuple[str, ...] = ()  # that it looks at, besides those of the grid and of its weights
     native: bool = False  # run takes the sample in its own size, its background removed, in place of the grid
+
+    @property
+    def key(self) -> str:
+        """What names the results, given all options."""
+        return self.weights + self.code
 
 
 def _descriptors(side: str) -> FrontEnd:
@@ -43,7 +53,7 @@ def _random(side: str, seed: int) -> FrontEnd:
 
     function = {"rgb": random_rgb, "xyz": random_xyz}[side]
     return FrontEnd(lambda grid: Patches(function(grid, seed=seed), token_mask(grid)),
-                    digest_of("features/descriptors/random_conv.py", *DESCRIPTOR_CODE))
+                    digest_of("features/descriptors/random_conv.py", *DESCRIPTOR_CODE), options=("seed",))
 
 
 def _encoder(name: str, o: Options, loaded: dict[str, Dino]) -> Dino:
@@ -57,7 +67,7 @@ def _encoder(name: str, o: Options, loaded: dict[str, Dino]) -> Dino:
 
 def _dino(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
     run = _encoder(name, o, loaded)
-    return FrontEnd(run, run.key + digest_of("features/dino.py"))
+    return FrontEnd(run, digest_of("features/dino.py"), run.key, ("rgb_masked", *VIT_OPTIONS))
 
 
 def _normals(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
@@ -68,7 +78,7 @@ def _normals(name: str, o: Options, loaded: dict[str, Dino]) -> FrontEnd:
     except UnknownName:
         raise unknown("3D feature", name, XYZ_NAMES) from None
     code = digest_of("features/dino.py", "features/normals.py")
-    return FrontEnd(Normals(encoder, o.size, o.pad, o.normals), encoder.key + code, native=True)
+    return FrontEnd(Normals(encoder, o.size, o.pad, o.normals), code, encoder.key, ("normals", *VIT_OPTIONS), native=True)
 
 
 def _point_mae(o: Options) -> FrontEnd:
@@ -76,7 +86,8 @@ def _point_mae(o: Options) -> FrontEnd:
 
     run = PointMAE(o.xyz_blocks, o.backbone_mode, o.xyz_weights, o.xyz_sha256, o.groups, o.group_size, o.fps_start,
                    o.fps_near_origin, o.device, o.seed)
-    return FrontEnd(run, run.key + digest_of("features/point_mae.py", "features/grouping.py"))
+    chance = ("seed",) if run.dice or o.fps_start == RANDOM_START else ()  # weights have their own digest
+    return FrontEnd(run, digest_of("features/point_mae.py", "features/grouping.py"), run.key, POINT_OPTIONS + chance)
 
 
 def front_end(side: str, name: str, options: Options, loaded: dict[str, Dino]) -> FrontEnd:

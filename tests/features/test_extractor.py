@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from samples import TINY, dome
+from samples import on_a_table as table
 
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
 from mmadlib.experiments.grids import read_sweep
@@ -11,16 +12,6 @@ from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
 from mmadlib.features.dino import Dino
 from mmadlib.features.point_mae import PointMAE
 from mmadlib.prepare.grid import to_grid
-from mmadlib.sample import Sample
-
-
-def table(size=96) -> Sample:
-    """The dome on a table that is still there."""
-    sample = dome(size)
-    v, u = np.mgrid[:size, :size] - size / 2 + 0.5
-    plane = np.stack([8e-4 * u, 8e-4 * v, np.full(u.shape, 0.5)], -1).astype(np.float32)
-    xyz = np.where(sample.valid[..., None], sample.xyz, plane)
-    return sample.with_(xyz=xyz, valid=None, isolated=False, dataset="rendered")
 
 
 @pytest.mark.parametrize("name", ["descriptors", "random"])
