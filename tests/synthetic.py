@@ -5,7 +5,7 @@ import torch
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
-from mmadlib.methods import training
+from mmadlib.methods import METHODS, training
 from mmadlib.methods.trained import Trained
 
 
@@ -42,6 +42,12 @@ def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: in
 def brief(method: type[Trained], steps: int) -> dict:
     """Settings with which a method takes so many steps."""
     return {"steps": steps} | ({"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {})
+
+
+def quick(name: str) -> dict:
+    """Settings with which the method of this name has a model in no time."""
+    short = brief(METHODS[name], 2) if issubclass(METHODS[name], Trained) else {}
+    return short | ({"retriever_steps": 2, "candidates": 200} if name == "cfr" else {})
 
 
 def stop_training(monkeypatch, at: int) -> list[None]:

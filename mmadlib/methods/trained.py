@@ -70,8 +70,11 @@ class Trained(Method):
         """`networks` on the device, initialised from the seed alone, in eval mode."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            c2, c3 = (len(self.standardise.mean[side]) for side in ("rgb", "xyz"))
-            self.networks = {name: net.to(self.device).eval() for name, net in self.build(c2, c3).items()}
+            self.networks = {name: net.to(self.device).eval() for name, net in self.build(*self.widths()).items()}
+
+    def widths(self) -> tuple[int, int]:
+        """C2 and C3 of the training features."""
+        return len(self.standardise.mean["rgb"]), len(self.standardise.mean["xyz"])
 
     def train(self, steps: int, terms: Callable[[Sequence[Features], int], Terms], networks: Mapping[str, nn.Module],
               optimisers: Mapping[str, torch.optim.Optimizer], features: Sequence[Features], folder: Path | None,
@@ -143,6 +146,11 @@ class Trained(Method):
         return {f"{name}.{k}": v for name, net in self.networks.items() for k, v in net.state_dict().items()}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
+        with torch.device("meta"):  # shapes without memory: settings must not ask for larger networks than the file holds
+            asked = {f"{name}.{k}": v.shape for name, net in self.build(*self.widths()).items()
+                     for k, v in net.state_dict().items()}
+        if wrong := [name for name, shape in asked.items() if state[name].shape != shape]:
+            raise ValueError(f"tensor {wrong[0]} is not as the settings have it")
         self.make_networks()
         for name, net in self.networks.items():
             net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")})

@@ -31,6 +31,7 @@ REPLACEMENTS = ("off", "nn_observed", "topk_mean", "attention")
 DIRECTIONS = {"rgb": ("rgb",), "xyz": ("xyz",), "both": ("rgb", "xyz")}
 OTHER = {"rgb": "xyz", "xyz": "rgb"}
 CANDIDATES, QUERIES, SUBSET = 3, 4, 5  # streams of random numbers below one seed, after those of Trained
+BANK_OPTIONS = ("backbone_mode", "seed")  # of extraction, which banks may have otherwise; the seed counts in mode compat only
 QUANTILE = 0.95  # of the unreliability of normal pixels, where theta is "quantile"
 
 
@@ -107,13 +108,18 @@ class Replacer(Trained):
             raise TrainingError(f"{self.name}: bank_features are not finite; check the training samples")
         return super().fit(features, progress, checkpoint)
 
+    def start_fit(self, features: Sequence[Features]) -> None:
+        super().start_fit(features)
+        for bank in self._bank_features:
+            self.standardise.check(bank, BANK_OPTIONS)
+
     def finish(self, features: Sequence[Features], progress: bool, checkpoint: Path | None) -> None:
         """Stages 2 and 3."""
         s, banks, self._bank_features = self.settings, self._bank_features, ()
         self.memory, self.theta, self.retrieval_losses = {}, {}, {}
         if not self.replaced:
             return
-        maps = {side: [self.standardise(f, side, self.device) for f in banks] for side in OTHER}
+        maps = {side: [self.standardise(f, side, self.device, free=BANK_OPTIONS) for f in banks] for side in OTHER}
         inside = {i: f.pixels for i, f in enumerate(features) if i in self.usable}
         seen = inside if s.bank_mask else {i: np.arange(features[i].foreground.size) for i in inside}
         for side in bar(self.replaced, f"{self.name}: banks", progress):

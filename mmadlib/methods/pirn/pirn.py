@@ -189,6 +189,7 @@ class PIRN(Trained):
         seen = self.seen(features)
         self.check_fitted()
         if not seen.any():
+            self.standardise.check(features)
             nothing = np.zeros(features.size, np.float32)
             return Scores(nothing, 0.0, dict.fromkeys(self.needs, nothing))
         E, Z, _, valid = self.rebuilt(features)

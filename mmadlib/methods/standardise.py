@@ -1,0 +1,82 @@
+"""Standardiser: where all methods take their features from, descriptors standardised, those made otherwise refused."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float32
+
+from mmadlib.errors import MissingModality, SettingsError
+from mmadlib.features.extraction import difference
+from mmadlib.features.field import FeatureMap, Features
+
+SIDES = {"rgb": "RGB", "xyz": "3D"}
+HAND_MADE = ("descriptors", "random")  # front ends whose raw values differ in scale from channel to channel
+
+
+class Standardiser:
+    """Mean and deviation of the training foreground, applied to tokens.
+
+    Exact on tokens because interpolation weights sum to one. Descriptors are stored raw and standardised here, so that
+    no test sample and no other category enters the statistics; backbone features are left as they are. All methods take
+    their features from here, so this is where one that needs a missing modality learns of it (MissingModality), and where
+    features that were made otherwise than those of the training, `extraction`, are refused (SettingsError).
+    """
+
+    def __init__(self) -> None:
+        self.extraction: dict[str, Any] | None = None
+        self.mean: dict[str, Float32[torch.Tensor, " C"]] = {}
+        self.std: dict[str, Float32[torch.Tensor, " C"]] = {}
+
+    def fit(self, features: Sequence[Features]) -> Self:
+        """Mean and deviation of each side over the foreground of all samples that have it; 0 and 1 for backbones."""
+        for side in ("rgb", "xyz"):
+            first = next((f for f in features if f.missing != side), features[0])
+            width, meta = getattr(first, side).channels, first.meta
+            (mean, squares), n = torch.zeros(2, width, dtype=torch.float64), 0
+            if meta.get(side, meta.get("family")) in HAND_MADE:
+                for f in (f for f in features if f.missing != side):
+                    values = getattr(f, side).at(f.pixels).double()
+                    mean, squares, n = mean + values.sum(0), squares + (values**2).sum(0), n + len(values)
+                mean, squares = mean / n, squares / n
+                # a constant channel (e.g. the chroma of a grey part) must not turn round-off into a feature
+                spread = (squares - mean**2).clamp_min(0).sqrt()
+                self.std[side] = torch.where(spread > 1e-6 * squares.sqrt(), spread, 1.0).float()
+            else:
+                self.std[side] = torch.ones(width)
+            self.mean[side] = mean.float()
+        return self
+
+    def check(self, features: Features, free: Container[str] = ()) -> None:
+        """Refuse features that were made otherwise than those of the training, but for the options `free`: SettingsError
+        names the difference."""
+        if found := difference(self.extraction, features.extraction, free):
+            raise SettingsError(f"the model was fitted on features with {found[0]}, these have {found[1]}; {found[2]}")
+
+    def __call__(self, features: Features, side: str, device: torch.device | str = "cpu",
+                 free: Container[str] = ()) -> FeatureMap:
+        """The standardised map of one side; free: options of extraction that may be others than in training."""
+        if features.missing == side:
+            raise MissingModality(lacks(side))
+        self.check(features, free)
+        fmap: FeatureMap = getattr(features, side)
+        if fmap.channels != len(self.mean[side]):
+            raise SettingsError(f"{side} features have {fmap.channels} channels, the model was fitted on "
+                                f"{len(self.mean[side])}; use the features that it was trained with")
+        return fmap.with_tokens(((fmap.tokens - self.mean[side]) / self.std[side]).to(device))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {f"standardise.{kind}.{side}": getattr(self, kind)[side] for kind in ("mean", "std") for side in ("rgb", "xyz")}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        for kind in ("mean", "std"):
+            setattr(self, kind, {side: state[f"standardise.{kind}.{side}"] for side in ("rgb", "xyz")})
+
+
+def lacks(side: str) -> str:
+    """What to say of a sample without a modality."""
+    other = SIDES["xyz" if side == "rgb" else "rgb"]
+    return (f"a sample has no {SIDES[side]} features (modality {side} is missing); use a method or setting that needs "
+            f"{other} only")
