@@ -17,7 +17,9 @@ from synthetic import quick, shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, TrainingError, WeightsError
 from mmadlib.features import Extractor
+from mmadlib.features.extraction import difference
 from mmadlib.methods import METHODS, saving
+from mmadlib.methods.cfr.replacer import BANK_OPTIONS
 from mmadlib.methods.nearest import Nearest
 from mmadlib.paths import ROOT
 from mmadlib.prepare.corruptions import CORRUPTIONS
@@ -142,6 +144,8 @@ def test_banks_may_differ_in_the_backbone_mode_alone(train):
     assert model.standardise.extraction["xyz"]["backbone_mode"] == "batch_stats"
     with pytest.raises(SettingsError, match="backbone_mode='batch_stats', these have backbone_mode='eval'"):
         model.score(evaluated[0])
+    published = Extractor(**KINDS["backbones"] | {"backbone_mode": "compat"}).account  # its seed counts
+    assert difference(published, evaluated[0].extraction, BANK_OPTIONS) is None
     tables = [Extractor(**KINDS["backbones"] | {"isolate": False})(on_a_table(seed=s)) for s in range(2)]
     with pytest.raises(SettingsError, match="isolate=True, these have isolate=False"):
         METHODS["cfr"](**quick("cfr") | {"replace": "off"}).fit(train["backbones"], progress=False, bank_features=tables)
@@ -156,6 +160,8 @@ def test_extracting_needs_a_model_and_features_that_say_how(train):
     model.fit(train["descriptors"], progress=False)
     first = model.extract(dome())
     assert model.extractor().options == Extractor(size=64, isolate=True).options
+    there = fitted("nearest", train["descriptors"], device="cpu:0")
+    assert (there.extractor().options.device, there.extractor(device="cpu").options.device) == ("cpu:0", "cpu")
     model.fit([Extractor(size=72)(dome(seed=s)) for s in range(2)], progress=False)
     assert (first.size, model.extract(dome()).size) == ((64, 64), (72, 72)), "a new fit, a new extractor"
 
@@ -216,7 +222,8 @@ NAN, INF = torch.tensor([1.0, torch.nan]), torch.tensor([1.0, -torch.inf])
     (lambda p: edited(p, extraction={}), "was altered"), (lambda p: edited(p, more=1), "was altered"),
     (lambda p: edited(p, settings={"hidden": 64}), "was altered"), (older, "saved by an older mmadlib; fit and save it again"),
     (lambda p: forged(p, {"x": NAN}), "NaN or infinity in tensor x"), (lambda p: forged(p, {"x": INF}), "NaN or infinity"),
-    (lambda p: forged(p, {"x": NAN[1]}), "NaN or infinity"), (lambda p: forged(p, seed="x"), "seed='x'"),
+    (lambda p: forged(p, {"x": NAN[1]}), "NaN or infinity"), (lambda p: forged(p, {"x\n": NAN}), r"\(ValueError\)"),
+    (lambda p: forged(p, seed="x"), "seed='x'"),
     (lambda p: forged(p, settings={"hidden": -1}), "hidden=-1"), (lambda p: forged(p, settings={"hiden": 1}), "did you mean"),
     (lambda p: forged(p, settings=[1]), "TypeError"), (lambda p: forged(p, extraction=[]), "TypeError"),
     (lambda p: forged(p, extraction={"settings": {"size": "a"}}), "size='a'"), (huge, "is not as the settings have it"),
