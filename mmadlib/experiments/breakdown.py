@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -16,18 +16,20 @@ SUBSETS = ("rgb", "xyz", "both", "relation")  # modality that shows the defect; 
 
 
 def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray],
-               image_norm: str = "none", reasons: dict[str, str] | None = None) -> dict[str, float]:
+               image_norm: str = "none", reasons: dict[str, str] | None = None,
+               extra: Collection[str] = ()) -> dict[str, float]:
     """All metrics of a set of test samples, plus a 95 % bootstrap interval of the image AUROC.
 
     image_norm rescales each map per metric first (scoring.IMAGE_NORMS), e.g. "cfm" as CFM, CMDR-IAD and CFR do. Metrics
     without a value on this set, e.g. AUROC without defects, are NaN; why is written into `reasons` {metric: text}.
+    extra: metrics beyond the default ones, see metrics.evaluate_maps.
     """
     maps = [s.map for s in scores]
     pixel_maps = maps
     if kinds := IMAGE_NORMS[image_norm]:
         maps, pixel_maps = ([normalise(m, kind) for m in maps] for kind in kinds[:2])
     labels, images = [t.label for t in truths], [s.image for s in scores]
-    result = evaluate_maps(maps, [t.mask for t in truths], images, labels, foregrounds, pixel_maps, reasons)
+    result = evaluate_maps(maps, [t.mask for t in truths], images, labels, foregrounds, pixel_maps, reasons, extra)
     if 0 < sum(labels) < len(labels):
         result["i_auroc_low"], result["i_auroc_high"] = bootstrap_auroc(images, labels)
     return result
@@ -35,12 +37,13 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
 
 def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray], image_norm: str = "none",
               by: str = "modality", undefined: dict[str, dict[str, str]] | None = None,
-              known: dict[tuple[int, ...], tuple[dict, dict]] | None = None) -> dict[str, dict[str, float]]:
+              known: dict[tuple[int, ...], tuple[dict, dict]] | None = None,
+              extra: Collection[str] = ()) -> dict[str, dict[str, float]]:
     """Metrics over all defects ("all") and over those of each kind against the same normal samples: {kind: {metric: value}}.
 
     by: "modality" (rgb, xyz, both, relation; what is not labelled counts in "all" only) or "defect".
-    undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores, so that a
-    defect that is the only one of its modality is measured once.
+    undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores for the same
+    metrics, so that a defect that is the only one of its modality is measured once. extra: see `metrics_of`.
     """
     kinds = ["good" if t.label == 0 else getattr(t, by) for t in truths]
     names = SUBSETS if by == "modality" else sorted(set(kinds) - {"good"})
@@ -52,7 +55,7 @@ def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Se
         if tuple(index) not in known:
             reasons: dict[str, str] = {}
             found = metrics_of([scores[i] for i in index], [truths[i] for i in index], [foregrounds[i] for i in index],
-                               image_norm, reasons)
+                               image_norm, reasons, extra)
             known[tuple(index)] = found, reasons
         values, reasons = known[tuple(index)]
         result[kind] = dict(values)

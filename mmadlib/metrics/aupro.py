@@ -12,33 +12,15 @@ from functools import cached_property
 from numbers import Real
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float64, Num, Shaped
+from jaxtyping import Bool, Float64, Shaped
 from scipy.integrate import trapezoid
 from scipy.ndimage import label
 
 from mmadlib.checks import whole
 from mmadlib.errors import MetricUndefined, SettingsError
+from mmadlib.metrics.arrays import as_images, as_masks
 
 EIGHT = np.ones((3, 3), dtype=int)  # pixels that touch by a corner are one region
-
-
-def as_arrays(images: Collection, name: str) -> list[Shaped[np.ndarray, "_ _"]]:
-    """The images of a list or of an (n, H, W) array or tensor; they may differ in size."""
-    arrays = [i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in images]
-    for i, array in enumerate(arrays):
-        if array.ndim != 2:
-            raise SettingsError(f"{name}[{i}] must be (H, W), not shape {array.shape}; give a list of images or (n, H, W)")
-    return arrays
-
-
-def same_shapes(maps: list[np.ndarray], others: list[np.ndarray], name: str) -> None:
-    """Raise SettingsError unless both lists hold the same shapes in the same order."""
-    ours, theirs = [m.shape for m in maps], [o.shape for o in others]
-    if ours != theirs:
-        first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
-        raise SettingsError(f"{len(ours)} maps but {len(theirs)} {name}" if first is None else
-                            f"maps[{first}] is {ours[first]} but {name}[{first}] is {theirs[first]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +32,8 @@ class Pixels:
     weight   1 / (regions * size of the pixel's region), so that PRO is a plain sum; sums to 1
     """
 
-    normal: Num[np.ndarray, " n"]
-    defect: Num[np.ndarray, " m"]
+    normal: Shaped[np.ndarray, " n"]
+    defect: Shaped[np.ndarray, " m"]
     weight: Float64[np.ndarray, " m"]
 
     @classmethod
@@ -60,13 +42,11 @@ class Pixels:
 
         Raises MetricUndefined when a map holds NaN, no mask holds a defect or no defect-free pixel is left.
         """
-        maps, masks = as_arrays(maps, "maps"), [m > 0 for m in as_arrays(masks, "masks")]
-        same_shapes(maps, masks, "masks")
+        maps = as_images(maps, "maps")
+        masks = as_masks(masks, "masks", maps)
         allowed = [~m for m in masks]
         if foreground is not None:
-            inside = as_arrays(foreground, "foreground")
-            same_shapes(maps, inside, "foreground")
-            allowed = [a & (f > 0) for a, f in zip(allowed, inside, strict=True)]
+            allowed = [a & f for a, f in zip(allowed, as_masks(foreground, "foreground", maps), strict=True)]
         if any(np.isnan(m).any() for m in maps):
             raise MetricUndefined("an anomaly map holds NaN: ranks, and so every pixel metric, are undefined")
         if not any(m.any() for m in masks):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mmadlib.checks import check_seed
-from mmadlib.metrics.auroc import image_auroc
+from mmadlib.metrics.auroc import classes, image_auroc
 
 
 def auroc_gap(ours: ArrayLike, theirs: ArrayLike, labels: ArrayLike, n: int = 1000, seed: int = 0,
@@ -20,8 +20,8 @@ def auroc_gap(ours: ArrayLike, theirs: ArrayLike, labels: ArrayLike, n: int = 10
     `image_auroc`.
     """
     difference = image_auroc(ours, labels) - image_auroc(theirs, labels)
-    bad, rng = np.asarray(labels) > 0, np.random.default_rng(check_seed(seed))
-    wins, others = (np.sign(s[bad][:, None] - s[~bad][None]) for s in (np.asarray(ours, float), np.asarray(theirs, float)))
+    rng, sides = np.random.default_rng(check_seed(seed)), [classes(scores, labels) for scores in (ours, theirs)]
+    wins, others = (np.sign(values[bad][:, None] - values[~bad][None]) for values, bad in sides)
     gained = (wins - others) / 2  # (P, N): a pair won instead of lost counts 1, a tie in between 1/2
     drawn_bad, drawn_good = (rng.multinomial(k, np.full(k, 1 / k), n) for k in gained.shape)
     values = ((drawn_bad @ gained) * drawn_good).sum(1) / gained.size

@@ -20,7 +20,7 @@ from mmadlib.experiments.record import read
 from mmadlib.experiments.source import limit_test
 from mmadlib.features import Truth
 from mmadlib.methods import Scores
-from mmadlib.metrics import evaluate_maps
+from mmadlib.metrics import aupro, evaluate_maps, pixel_ap, pixel_auroc, pixel_f1_max
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,33 @@ def test_cfm_normalisation_changes_the_pixel_metrics_only():
     plain, normed = (metrics_of(scaled, truths, foregrounds, norm) for norm in ("none", "cfm"))
     assert plain["i_auroc"] == normed["i_auroc"]
     assert plain["p_auroc"] != normed["p_auroc"]
+
+
+@pytest.mark.parametrize(("norm", "for_aupro", "for_auroc"), [
+    ("none", lambda m: m, lambda m: m),
+    ("cfm", lambda m: m / m[m != 0].mean(), lambda m: m / np.sqrt(m.mean())),
+    ("figure", lambda m: m / m[m != 0].mean(), lambda m: m / m[m != 0].mean()),
+    ("root", lambda m: m / np.sqrt(m[m != 0].mean()), lambda m: m / np.sqrt(m[m != 0].mean()))])
+def test_each_metric_sees_the_maps_of_its_own_normalisation(norm, for_aupro, for_auroc):
+    scores, truths, foregrounds = toy()
+    scores = [Scores(np.where(np.arange(10) < 4 + i % 5, s.map * 4**i, 0), s.image) for i, s in enumerate(scores)]
+    masks = [t.mask for t in truths]
+    found = metrics_of(scores, truths, foregrounds, norm, extra=("p_ap", "p_f1_max"))
+    regions, pixels = ([rule(s.map) for s in scores] for rule in (for_aupro, for_auroc))
+    assert found["aupro_30"] == pytest.approx(aupro(regions, masks, 0.3, 99), abs=1e-12)
+    assert found["aupro_30_exact"] == pytest.approx(aupro(regions, masks, 0.3), abs=1e-12)
+    assert found["aupro_30_fg"] == pytest.approx(aupro(regions, masks, 0.3, foreground=foregrounds), abs=1e-12)
+    for name, metric in (("p_auroc", pixel_auroc), ("p_ap", pixel_ap), ("p_f1_max", pixel_f1_max)):
+        assert found[name] == pytest.approx(metric(pixels, masks), abs=1e-12)
+    if norm == "cfm":
+        assert abs(aupro(pixels, masks, 0.3) - found["aupro_30_exact"]) > 1e-3
+        assert abs(pixel_auroc(regions, masks) - found["p_auroc"]) > 1e-3
+
+
+def test_further_metrics_come_on_request_for_every_subset():
+    plain, asked = breakdown(*toy()), breakdown(*toy(), extra=("i_ap", "p_f1_max"))
+    assert all(set(asked[kind]) == {*plain[kind], "i_ap", "p_f1_max"} for kind in plain)
+    assert asked["rgb"]["i_ap"] == asked["rgb"]["p_f1_max"] == 1 and asked["xyz"]["i_ap"] < 0.5
 
 
 def test_undefined_metrics_are_nan_and_the_others_stay():

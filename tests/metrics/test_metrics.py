@@ -221,7 +221,7 @@ def test_bootstrap_interval():
     (lambda m, k: aupro(m, k, thresholds="a"), "thresholds='a'"),
     (lambda m, k: image_auroc([1, 2, 3], [0, 1, 2]), "labels must be 0"),
     (lambda m, k: image_auroc([1, 2], [-1, 1]), "labels must be 0"),
-    (lambda m, k: image_auroc([1, 2], ["0", "1"]), "labels must be 0"),
+    (lambda m, k: image_auroc([1, 2], ["0", "1"]), "labels: real numbers are needed"),
     (lambda m, k: evaluate_maps(m, k, range(5), [0, 1, 1, np.nan, 0]), "labels must be 0"),
     (lambda m, k: bootstrap_auroc([1, 2], [0, 1], seed="a"), "seed='a'"),
     (lambda m, k: aupro(m[0], k[0]), r"maps\[0\] must be \(H, W\)"),
