@@ -106,10 +106,12 @@ class Extractor:
         if len(missing) == 2:
             raise MissingModality(explain(sample.path or "sample", f"has no {sample.missing}, and these features use nothing "
                                           "else", "choose features of the other modality"))
+        given = sample
         if self._on_table(sample):
             sample = isolate_object(sample)
-        if o.rgb_masked:
-            sample = sample.with_(rgb=sample.rgb * sample.valid[..., None])
+        if o.rgb_masked:  # what was removed elsewhere cannot be told from what never returned
+            coloured = sample.valid if sample is given else sample.valid | ~given.valid
+            sample = sample.with_(rgb=sample.rgb * coloured[..., None])
         grid = to_grid(sample, o.size, o.pad)
         points, left = sample.valid.sum(), grid.valid.sum()
         if points < FEWEST or left < 2:  # one point has no spread to normalise by

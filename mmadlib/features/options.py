@@ -24,7 +24,9 @@ class Options:
     size: int = 224  # pixels of the square working grid
     pad: str = "edge"  # edge | zero | none, see mmadlib.prepare.grid
     isolate: bool | None = None  # remove table and clutter; None: of rendered and mvtec3d where still there; else say True
-    rgb_masked: bool = False  # black where no point is, as in BTF and M3DM with pad zero; only backbones look there at all
+    # black where table and clutter are removed, as in BTF and M3DM with pad zero: pixels without a return keep their colour.
+    # Of parts that come isolated all pixels without a point are black. Only backbones look there at all
+    rgb_masked: bool = False
     rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
     rgb_layers: str = ""  # "2-9": mean of blocks 2 to 9 counted from 0, without final norm (PIRN); "": the last block, normed
     rgb_weights: str | None = None  # file, or "random"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from recorded import RECORDED
 from samples import TINY, dome
 from samples import on_a_table as table
 
@@ -11,6 +12,7 @@ from mmadlib.experiments.source import Source
 from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
 from mmadlib.features.dino import Dino
 from mmadlib.features.point_mae import PointMAE
+from mmadlib.prepare import isolate
 from mmadlib.prepare.grid import to_grid
 
 
@@ -101,6 +103,22 @@ def test_the_masked_picture_knows_no_background(monkeypatch):
     for masked, same in ((True, True), (False, False)):
         one, two = (extract(s, **TINY, size=96, rgb_masked=masked).rgb.tokens for s in (sample, other))
         assert np.array_equal(one, two) == same
+
+
+def test_the_masked_picture_is_the_one_that_m3dm_writes(monkeypatch):
+    """Recorded: table and clutter are black, pixels without a return keep their colour."""
+    recorded, seen = np.load(RECORDED / "preprocess.npz"), []
+    monkeypatch.setattr(isolate, "fit_plane", lambda *_: recorded["in.plane"])
+    monkeypatch.setattr(extractor, "to_grid", lambda *given: seen.append(to_grid(*given)) or seen[-1])
+    xyz = recorded["in.xyz"]
+    sample = Sample(np.random.default_rng(0).integers(1, 256, xyz.shape, dtype=np.uint8), xyz)
+    extract(sample, size=160, pad="zero", isolate=True, rgb_masked=True)
+    extract(sample, size=160, pad="zero", isolate=True, rgb_masked=False)
+    kept = np.unpackbits(recorded["out.m3dm_rgb_kept"], count=xyz[..., 0].size).reshape(xyz.shape[:2]).astype(bool)
+    assert (kept & ~sample.valid).sum() == 608
+    black = to_grid(sample.with_(rgb=sample.rgb * kept[..., None]), 160, "zero").rgb
+    np.testing.assert_array_equal(seen[0].rgb, black)
+    np.testing.assert_array_equal(seen[1].rgb, to_grid(sample, 160, "zero").rgb)
 
 
 def test_a_newer_option_leaves_the_settings_of_older_runs_alone():
