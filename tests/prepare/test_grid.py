@@ -1,5 +1,6 @@
 """Loading against recorded outputs of the official loaders (tests/data/golden/loader.npz)."""
 
+import hashlib
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ def unpack(name: str) -> np.ndarray:
 @pytest.mark.parametrize(("code", "pad"), OFFICIAL)
 def test_picture_and_mask_equal_the_official_loader(code, pad):
     grid = to_grid(picture_sample(), pad=pad)
-    assert np.array_equal(grid.rgb.transpose(2, 0, 1)[:, ::9, ::9], GOLDEN[f"{code}.rgb_u8"])
+    picture = grid.rgb.transpose(2, 0, 1)
+    assert np.array_equal(picture[:, ::9, ::9], GOLDEN[f"{code}.rgb_u8"])
+    assert hashlib.sha256(picture.tobytes()).digest() == GOLDEN[f"{code}.rgb_sha256"].tobytes(), "the whole picture"
     assert np.array_equal(grid.mask, unpack(f"{code}.gt"))
     tensor = rgb_tensor(grid.rgb)
     assert tensor.shape == (3, 224, 224) and tensor.dtype == torch.float32
@@ -39,6 +42,7 @@ def test_cloud_equals_the_official_loader(code, pad):
     grid = to_grid(Sample(rgb=np.zeros(xyz.shape, np.uint8), xyz=xyz), pad=pad)
     assert np.array_equal(grid.valid, unpack(f"{code}.xyz_valid"))
     assert np.array_equal(grid.xyz.sum((0, 1), dtype=np.float64), GOLDEN[f"{code}.xyz_sum"])
+    assert np.array_equal(grid.xyz[77].T, GOLDEN[f"{code}.xyz_rows"][:, 1])
     assert grid.xyz.dtype == np.float32 and grid.size == 224
 
 
