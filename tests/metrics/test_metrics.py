@@ -13,7 +13,7 @@ from mmadlib.metrics.aupro import Pixels
 from mmadlib.metrics.evaluate import LIMITS
 
 GOLDEN = np.load(RECORDED / "aupro.npz")
-SETS = (1, 2, 3, 4, 6, 7)  # ties, zero background, weak, inverted, perfect but one hot pixel, constant
+SETS = range(8)  # plain, ties, zero background, weak, inverted, perfect, perfect but one hot pixel, constant
 
 
 def golden(index: int, name: str) -> np.ndarray:
@@ -36,18 +36,19 @@ def random_set(n: int = 5, size: tuple[int, int] = (24, 30), seed: int = 0):
 def test_aupro_equals_the_official_routine_and_brute_force(index):
     maps, masks = golden(index, "scores"), golden(index, "masks")
     for i, limit in enumerate(LIMITS.values()):
-        for thresholds in (99, 100):
-            assert aupro(maps, masks, limit, thresholds) == pytest.approx(golden(index, f"aupro_k{thresholds}")[i], abs=1e-12)
+        for name, thresholds in (("k99", 99), ("k100", 100), ("kall", int(golden(index, "n_ok_pixels")))):
+            assert aupro(maps, masks, limit, thresholds) == pytest.approx(golden(index, f"aupro_{name}")[i], abs=1e-12)
         assert aupro(maps, masks, limit) == pytest.approx(golden(index, "aupro_exact")[i], abs=1e-10)
 
 
 @pytest.mark.parametrize("index", SETS)
 def test_published_curve(index):
     pixels = Pixels.collect(golden(index, "scores"), golden(index, "masks"))
-    expected = golden(index, "curve_k99")[:2]
-    if expected[0, 0] > expected[0, -1]:
-        expected = expected[:, ::-1]
-    assert np.allclose(pixels.curve(99), expected, atol=1e-12, rtol=0)
+    for thresholds in (99, 100):
+        expected = golden(index, f"curve_k{thresholds}")[:2]
+        if expected[0, 0] > expected[0, -1]:
+            expected = expected[:, ::-1]
+        np.testing.assert_allclose(pixels.curve(thresholds), expected, atol=1e-12, rtol=0)
     assert len(pixels.normal) == golden(index, "n_ok_pixels")
 
 
