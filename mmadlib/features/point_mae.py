@@ -49,7 +49,7 @@ def norm_points(norm: nn.BatchNorm1d, x: Float[torch.Tensor, "n C"], batch: bool
     """BatchNorm of x by its own mean and biased variance, or by the stored ones, which are never touched.
 
     Own statistics do not come from F.batch_norm: of rows it adds up float32 one after the other on a CPU, each thread by
-    itself. At 131,072 rows that moves tokens by up to a twentieth of their spread, otherwise with each number of threads.
+    itself. At 131,072 rows group tokens of spread 0.4 were off by 7e-3, with two threads by 2e-3; this way by 5e-6.
     """
     if not batch:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
