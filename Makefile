@@ -24,7 +24,7 @@ plan = OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --
   $(PY) -m mmadlib results && $(PY) -m mmadlib compare && $(PY) workflow/jobs.py && exit $$code
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab reproduce reproduce-full test check bench notebooks road clean
+.PHONY: help setup lab reproduce reproduce-full test check mutants bench notebooks road clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ check: setup  ## what to run while editing: style, types, and the tests of what 
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope $$($(PY) tests/changed.py)
+
+mutants: setup  ## how many slips in methods, metrics, features, prepare the tests notice, by file; hours, resumes
+	@$(PY) tests/mutants.py
 
 bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
