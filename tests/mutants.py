@@ -32,6 +32,7 @@ RESULTS = ROOT / "build" / "mutants.jsonl"
 ROOMS = [f"mmadlib/{room}" for room in ("methods", "metrics", "features", "prepare")]
 LOADED = ["torch", "torch._dynamo", "scipy.ndimage", "sklearn.random_projection", "faiss", "safetensors.torch", "skimage",
           "open3d", "PIL.Image", "pytest", "beartype", "jaxtyping"]  # once, before the processes divide
+ALL_METHODS = {"tests/methods/test_defaults.py", "tests/methods/test_pinned.py"}  # they see every file of that room
 PATIENCE, GRACE = 5, 30  # a mutant may take so many times the tests' own seconds, and so many seconds more
 MEMORY = 12 * 2**30  # bytes of a process
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -95,14 +96,14 @@ def tests_of(file: str) -> list[str]:
     """The tests that look at a file, see changed.py, all of a method's for each file of its room, none of a higher room."""
     inside = Path(file).relative_to("mmadlib")
     room = set((ROOT / "tests" / inside.parent).glob("test_*.py")) if len(inside.parts) > 2 else set()
-    found = changed.tests_of(file) | changed.named(room)
+    found = changed.tests_of(file) | changed.named(room) | ALL_METHODS
     return sorted(test for test in found if test.startswith(f"tests/{inside.parts[0]}/"))
 
 
 def chosen(file: str, most: int, seed: int) -> list[tuple[int, Mutant]]:
-    """Mutants of a file with their numbers, at most so many, drawn from the seed."""
+    """Mutants of a file with their numbers, at most so many, drawn from the seed; more of them hold the fewer."""
     found = list(enumerate(mutants((ROOT / file).read_text(encoding="utf-8"))))
-    return sorted(random.Random(f"{seed} {file}").sample(found, min(most, len(found))))
+    return sorted(random.Random(f"{seed} {file}").sample(found, len(found))[:most])
 
 
 def digest(*files: str) -> str:

@@ -11,13 +11,13 @@ from synthetic import pixel_features, shared_latent
 
 from mmadlib.methods import METHODS
 from mmadlib.methods.banks import CosineBank
+from mmadlib.methods.cfm.cfm import CFM
 from mmadlib.methods.cfr.cfr import CFR
 from mmadlib.methods.cfr.memory import Memory
 from mmadlib.methods.cfr.retriever import Retriever
 from mmadlib.methods.mapper import GatedMapper, Mapper
 from mmadlib.methods.trained import Trained
 
-CFM = METHODS["cfm"]
 NAMES = {"w12": "input", "w3": "output", "projection": "projection.0", "q_proj": "query", "k_proj": "key", "v_proj": "value",
          "out_proj": "out"}  # official -> ours, where they differ
 
