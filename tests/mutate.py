@@ -28,7 +28,7 @@ TWINS = {"min": "max", "minimum": "maximum", "amin": "amax", "argmin": "argmax",
 TWINS |= {b: a for a, b in TWINS.items()}
 LEFT_OUT = {"sqrt", "abs", "clamp", "clip", "clamp_min", "softmax", "normalize", "sort", "sorted", "exp", "log"}
 SIDES = {"rgb": "xyz", "xyz": "rgb"}
-SAME = {"min", "max", "minimum", "maximum"}  # whatever the order of their arguments
+SAME = {"min", "max", "minimum", "maximum", "lcm", "cosine_similarity", "cosine_loss", "prediction_error"}  # in either order
 
 
 class Mutant(NamedTuple):
@@ -96,10 +96,16 @@ def slips(node: Any, holder: Any, key: Any) -> Iterator[ast.AST]:
         yield ast.Constant(0 if ast.unparse(node) != "0" else 1)  # another axis
         return
     for kind, change in SLIPS.items():
-        if isinstance(node, kind):
+        if isinstance(node, kind) and not (kind == (ast.Tuple, ast.List) and choices(node, holder)):
             yield from change(node)
     if key == "test" and isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
         yield ast.UnaryOp(ast.Not(), node)
+
+
+def choices(node: Any, holder: Any) -> bool:
+    """Whether a tuple names what a setting may be, NAMES = ("a", "b"): their order decides nothing."""
+    return (isinstance(holder, ast.Assign) and isinstance(holder.targets[0], ast.Name)
+            and all(isinstance(e, ast.Constant) and isinstance(e.value, str) for e in node.elts))
 
 
 def constant(node: ast.Constant) -> Iterator[ast.AST]:

@@ -19,6 +19,7 @@ from mutate import mutants
     ("x = x.clone()", ["x = x.clone() -> pass"]),
     ("if a: x = b", ["a -> not a"]),
     ("def f(a: 'rgb' = b) -> 'xyz':\n    'rgb'\n    raise E('rgb', 1)", []),
+    ("NAMES = ('a', 'b')", []), ("x = max(a, b)", ["max(a, b) -> min(a, b)"]),
     ("assert a > 1", []), ("warn(f'{a - b}')", []), ("for i in bar(a, 'rgb', n=1): g()", ["g() -> pass"])])
 def test_slips_of_a_line(code, changes):
     assert [mutant.change for mutant in mutants(code)] == changes

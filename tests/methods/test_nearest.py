@@ -99,6 +99,22 @@ def test_one_shot_calibration_leaves_the_row_out(normal):
     assert np.isfinite(fitted([single], bank="max").score(single).map).all()
 
 
+def test_calibration_of_distances_that_do_not_vary():
+    method, same = Nearest(), torch.ones(6, 3)
+    assert method.calibrate(same, np.repeat([0, 1], 3)).tolist() == [0, pytest.approx(1e-6)]
+    assert method.calibrate(torch.tensor([[0.0], [3.0]]), np.zeros(2, int)).tolist() == [3, pytest.approx(1e-6)]
+    assert method.calibrate(same[:1], np.zeros(1, int)).tolist() == [0, 1]  # no distance at all
+
+
+def test_calibration_by_hand():
+    """Two images on a line, 0 and 4, 1 and 2: the nearest of the other image are at 1, 2, 1, 2, the mean of two at 1.5, 2.5,
+    2, 2; as one image, the nearest other row is at 1, 2, 1, 1."""
+    rows, image = torch.tensor([[0.0], [4.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    assert Nearest().calibrate(rows, image).tolist() == [1.5, 0.5]
+    assert Nearest(k=2).calibrate(rows, image).tolist() == [2, pytest.approx(0.125**0.5)]
+    assert Nearest().calibrate(rows, np.zeros(4, int)).tolist() == [1.25, pytest.approx(0.1875**0.5)]
+
+
 def test_more_neighbours_average(normal):
     one, five = (fitted(normal, k=k, smooth="none").score(features(9)).map for k in (1, 5))
     assert (five >= one - 1e-6).all() and five.sum() > one.sum()

@@ -171,6 +171,8 @@ def test_product_is_zero_where_one_error_is_zero_and_rules_differ():
     assert aggregate(e2, e3, "sum").tolist() == [[1, 1]]
     assert aggregate(e2, e3, "max").tolist() == [[1, 0.5]]
     assert aggregate(e2, e3, "rgb") is e2 and aggregate(e2, e3, "xyz") is e3
+    with pytest.raises(UnknownName, match="unknown aggregate 'sun': did you mean 'sum'"):
+        aggregate(e2, e3, "sun")
 
 
 def test_same_seed_same_maps_and_another_seed_others(tmp_path):

@@ -61,6 +61,24 @@ def test_widths_follow_narrow_features_down_to_the_least():
     assert [networks["Dec3D"].decoder[i].out_channels for i in (0, 3, 6, 9, 12)] == [192, 128, 64, 32, 288]
 
 
+@pytest.mark.parametrize(("layer", "c", "heads"), [(None, 40, 2), (None, 56, 4), (0, 60, 2), (3, 120, 2)])
+def test_widths_of_dec2d_are_the_nearest_whole_heads(layer, c, heads):
+    """384, 256 and 128 of 768, in heads of 8; all of these lie half-way, where the even number is taken."""
+    method = CMDR(least=8)
+    method.grid = (8, 8)
+    net = method.build(c, 9)["Dec2D"]
+    width = net.projection[0].out_features if layer is None else net.conv_decoder[layer].out_channels
+    assert width == 8 * heads
+
+
+@pytest.mark.parametrize(("layer", "c", "heads"), [(0, 30, 2), (0, 42, 4), (3, 45, 2), (6, 90, 2), (9, 180, 2)])
+def test_widths_of_dec3d_are_the_nearest_whole_heads(layer, c, heads):
+    """768, 512, 256 and 128 of 1152."""
+    method = CMDR(least=8)
+    method.grid = (8, 8)
+    assert method.build(9, c)["Dec3D"].decoder[layer].out_channels == 8 * heads
+
+
 @pytest.mark.parametrize("name", LOSSES.values())
 def test_losses_equal_the_official_ones(name):
     keep = torch.from_numpy(GOLDEN["in.mask"] == 0)

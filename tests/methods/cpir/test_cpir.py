@@ -79,6 +79,10 @@ def test_relative_sizes_round_to_the_printed_ones(name):
     assert relative_size(Settings(**VARIANTS[name]), 768, 1152) == pytest.approx(PRINTED[name], abs=0.09)
 
 
+def test_the_maps_in_use_change_no_size():
+    assert relative_size(Settings(**VARIANTS["ours_recon_star"]), 768, 1152) == relative_size(Settings(), 768, 1152)
+
+
 def test_widths_can_be_set_and_narrow_ones_have_a_least_value():
     def widths(**settings):
         nets = modules(Settings(**settings), 11, 8)
@@ -191,6 +195,8 @@ def test_aggregation_rules():
     add, largest, product = (aggregate(list(maps), rule) for rule in ("add", "max", "product"))
     assert (add >= largest).all() and (largest >= maps).all() and (product <= maps.min(0)).all()
     assert product[2, 3] == 0 and product.dtype == np.float32
+    np.testing.assert_allclose(aggregate(list(maps)), maps[0] * maps[1] * maps[2] * maps[3])
+    np.testing.assert_allclose(add, maps[0] + maps[1] + maps[2] + maps[3], rtol=1e-6)
     for power in (0.5, 0.25):
         root = aggregate(list(maps), "product", power)
         assert root[2, 3] == 0

@@ -193,6 +193,18 @@ def test_the_reduction_is_fitted_on_cells_and_on_few_of_them(samples, monkeypatc
     assert model.reduction["xyz"](seen[1]).square().mean().sqrt() == pytest.approx(1, abs=1e-4)
 
 
+def test_the_cells_of_the_reduction_are_those_of_the_seed(samples, monkeypatch):
+    """As many of each image, rounded up, in reading order."""
+    seen = []
+    genuine = Reduction.fit.__func__
+    monkeypatch.setattr(Reduction, "fit", classmethod(lambda cls, rows, *more: seen.append(rows) or genuine(cls, rows, *more)))
+    monkeypatch.setattr(pirn, "ROWS", 100)
+    model = PIRN(**QUICK, seed=2).fit(samples, progress=False)
+    cells = [np.sort(np.random.default_rng([2, 7, i]).permutation(256)[:34]) for i in range(3)]
+    expected = torch.cat([model.standardise(f, "xyz").at(f.pixels[some]) for f, some in zip(samples, cells, strict=True)])
+    torch.testing.assert_close(seen[1], expected)
+
+
 def test_one_modality_has_the_width_of_both(samples):
     for side in ("rgb", "xyz"):
         assert PIRN(**QUICK, modality=side).fit(samples, progress=False).rebuilt(samples[0])[0].shape[-1] == 8
