@@ -12,7 +12,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "ctx", "op", "ops"}
+SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "ctx", "op", "ops", "type"}  # type: of an except
 SKIPPED_NODES = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
 MESSAGES = {"explain", "unknown", "warn", "set_postfix", "bar"}  # calls that talk; of a bar what it goes over counts, though
 SKIPPED_KEYWORDS = {"strict"}

@@ -12,7 +12,7 @@ from torch import nn
 from mmadlib.errors import OutputError, TrainingError, WeightsError
 from mmadlib.methods import METHODS
 from mmadlib.methods.trained import Trained
-from mmadlib.methods.training import Checkpoint, train, update
+from mmadlib.methods.training import ByShots, Checkpoint, train, update
 
 LEARNED = {name: cls for name, cls in METHODS.items() if issubclass(cls, Trained)}
 
@@ -148,3 +148,20 @@ def test_losses_are_written_as_numbers(noisy, tmp_path):
     losses = train("t", 3, terms, {"net": net}, {"adam": adam}, checkpoint=Checkpoint(tmp_path, "same"))
     notes = json.loads((tmp_path / "training.json").read_text())
     assert notes["terms"] == ["square"] and [values[0] for values in notes["losses"]] == [step["square"] for step in losses]
+
+
+@pytest.mark.parametrize(("images", "passes"), [(1, 100), (50, 100), (51, 20), (1000, 20)])
+def test_papers_train_longer_on_few_shots(images, passes):
+    assert ByShots().passes(images) == passes
+    assert ByShots(epochs=0).passes(images) == 0  # `steps` decides, for any number
+
+
+def test_a_step_starts_from_no_gradient_and_adds_up_its_terms():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(net.weight)
+    sgd = {"sgd": torch.optim.SGD(net.parameters(), lr=0.1)}
+    for before, after in ((1.0, 0.5), (0.5, 0.0)):  # a slope of 2 + 3
+        x = net(torch.ones(1, 1)).sum()
+        losses = update("t", {"two": 2 * x, "three": 3 * x}, sgd)
+        assert losses == pytest.approx({"two": 2 * before, "three": 3 * before})
+        assert net.weight.item() == pytest.approx(after, abs=1e-6)
