@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from mmadlib.errors import UnknownName
 from mmadlib.methods.scoring import BOX_CHAINS, SMOOTHINGS, normalise, smooth
@@ -44,6 +45,26 @@ def test_box_chains_keep_constants_inside_and_lose_them_at_the_border(name):
 def test_eight_bit_blur_has_few_grey_levels():
     amap = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     assert len(np.unique(smooth(amap, "pil4"))) < 256
+
+
+def test_eight_bit_blur_truncates_to_grey_levels_of_the_maximum():
+    halves = np.full((64, 64), 3, np.float32)
+    halves[:, 32:] = 1.5  # level 127 of 255
+    blurred = smooth(halves, "pil4")
+    assert blurred[30, 0] == 3 and blurred[30, 63] == pytest.approx(3 * 127 / 255)
+    near = gaussian_filter(halves, 4, mode="nearest")
+    assert abs(blurred - near).max() < 0.04 < abs(gaussian_filter(halves, 5, mode="nearest") - near).max()
+
+
+def test_gaussian_blur_loses_mass_at_the_border_or_mirrors_it():
+    ones = np.ones((30, 40), np.float32)
+    np.testing.assert_allclose(smooth(ones, "gauss4_reflect"), 1, rtol=1e-6)
+    assert smooth(ones, "gauss4")[0, 0] == pytest.approx(0.3, abs=0.01)  # .55 squared: its own pixel, and half of the others
+
+
+def test_no_smoothing_is_a_copy():
+    amap = np.random.default_rng(0).random((5, 6)).astype(np.float32)
+    assert np.array_equal(smooth(amap, "none"), amap) and smooth(amap, "none") is not amap
 
 
 def test_normalisations():
