@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from mmadlib.errors import SettingsError, TrainingError, UnknownName
+from mmadlib.errors import MissingModality, SettingsError, TrainingError, UnknownName
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.features.operators import bilinear
 from mmadlib.methods.nearest import Nearest, cell_pixels
@@ -172,6 +172,17 @@ def test_features_that_are_not_finite_are_refused(normal, side, modality):
     broken = replace(normal[0], **{side: getattr(normal[0], side).with_tokens(tokens)})
     with pytest.raises(TrainingError, match=f"{modality} features are not finite"):
         fitted([normal[1], broken])
+
+
+@pytest.mark.parametrize(("bank", "other"), [("rgb", "xyz"), ("xyz", "rgb")])
+def test_a_bank_of_one_modality_needs_no_other(normal, bank, other):
+    none = FeatureMap(torch.zeros(1, 0), np.ones((SIZE**2, 1), np.float32), SIZE)
+    lacking = [replace(f, **{other: none}, meta=f.meta | {"missing": other}) for f in normal]
+    found, whole = fitted(lacking, bank=bank).score(lacking[0]), fitted(normal, bank=bank).score(normal[0])
+    np.testing.assert_array_equal(found.map, whole.map)
+    for both in ("joint", "max", other):
+        with pytest.raises(MissingModality):
+            fitted(lacking, bank=both)
 
 
 def test_nothing_to_learn_from():
