@@ -87,8 +87,8 @@ check: setup  ## what to run while editing: style, types, and the tests of what 
 	@$(PY) -m mypy
 	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope $$($(PY) tests/changed.py)
 
-mutants: setup  ## how many slips in methods, metrics, features, prepare the tests notice, by file; hours, resumes
-	@$(PY) tests/mutants.py
+mutants: setup  ## how many slips in methods, metrics, features, prepare (or WHAT=) the tests notice, by file; hours, resumes
+	@$(PY) tests/mutants.py $(WHAT)
 
 bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
