@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmadlib import __version__
 from mmadlib.errors import MmadError
+from mmadlib.paths import shown
 from mmadlib.workers import follow_scheduler, interrupts
 
 
@@ -43,7 +44,7 @@ def render(args: argparse.Namespace) -> int:
 def preprocess(args: argparse.Namespace) -> int:
     from mmadlib.prepare.dataset import preprocess_dataset
 
-    print(f"written: {preprocess_dataset(args.src, args.dst, args.dataset, args.pad, args.seed, args.jobs)}")
+    print(f"written: {shown(preprocess_dataset(args.src, args.dst, args.dataset, args.pad, args.seed, args.jobs))}")
     return 0
 
 
@@ -60,7 +61,7 @@ def convert_polyurethane(args: argparse.Namespace) -> int:
 
 
 def _counted(dst: str, counts: dict[str, int]) -> int:
-    print(f"{dst}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    print(f"{shown(dst)}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     return 0
 
 

@@ -19,6 +19,7 @@ from mmadlib.errors import OutputError, explain
 from mmadlib.paths import shown
 
 WAIT = 120.0  # seconds that a writer waits for another one
+_ONE = r"(\d+)-[0-9a-f]{8}(\.\w+)?"  # process and number of a temporary file, and its suffix
 
 
 @contextmanager
@@ -40,6 +41,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file has a name as `atomic` gives, on any machine: it is being written, or was left by what was killed."""
+    return re.fullmatch(rf"\..*\.[0-9a-f]{{6}}-{_ONE}", path.name) is not None
+
+
 @cache
 def _host() -> str:
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
@@ -49,7 +55,7 @@ def _host() -> str:
 def _clear(folder: Path) -> None:
     """Delete temporary files of processes that are gone, of this machine; a folder is looked through once per process."""
     for left in folder.iterdir():
-        found = re.fullmatch(rf"\..*\.{_host()}-(\d+)-[0-9a-f]{{8}}(\.\w+)?", left.name)
+        found = re.fullmatch(rf"\..*\.{_host()}-{_ONE}", left.name)
         if found and not alive(int(found[1])):
             with suppress(OSError):
                 left.unlink()

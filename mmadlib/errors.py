@@ -6,9 +6,15 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmadlib.names import printable
+
 
 class MmadError(Exception):
     """Base of every error raised on purpose: catching it catches all of them and no programming error."""
+
+    def __str__(self) -> str:
+        """The message, whatever names it quotes; not that of KeyError, which would be a repr."""
+        return printable(Exception.__str__(self), keep="\n")
 
 
 class DataError(MmadError):
@@ -50,8 +56,6 @@ class SettingsError(MmadError, ValueError):
 class UnknownName(SettingsError, KeyError):
     """A dataset, method, feature or parameter name that does not exist."""
 
-    __str__ = Exception.__str__  # KeyError would print the repr of the message
-
 
 def unknown(kind: str, name: object, options: Iterable[str]) -> UnknownName:
     """The error for a misspelt name: says what exists and suggests the nearest.
@@ -71,4 +75,4 @@ def explain(path: str | Path, fault: str, remedy: str) -> str:
     >>> explain("a.png", "is truncated", "copy it again")
     'a.png: is truncated; copy it again'
     """
-    return f"{path}: {fault}; {remedy}"
+    return f"{printable(str(path))}: {fault}; {remedy}"

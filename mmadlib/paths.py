@@ -22,7 +22,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmadlib.errors import SettingsError
+from mmadlib.errors import SettingsError, explain
+from mmadlib.names import printable
 
 MARK = ".mmadlib"  # a file of this name marks a folder as a workspace
 BESIDE = Path(__file__).resolve().parent.parent  # what the package lies in: a checkout, or the site-packages of an environment
@@ -59,7 +60,7 @@ CHECKOUT = "stand in a checkout of mmadlib or name one by MMADLIB_HOME"  # the r
 
 def resolve(path: str | Path) -> Path:
     """A path given in a notebook or a file of parameters: absolute as it is, relative from the workspace."""
-    path = Path(path).expanduser()
+    path = _expanded(path)
     if path.parts[:1] == ("results",):
         return RESULTS.joinpath(*path.parts[1:])
     return path if path.is_absolute() else ROOT / path
@@ -72,13 +73,27 @@ def optional(path: str | Path) -> Path | None:
 
 def here(path: str | Path) -> Path:
     """A path that a person types or hands to a function: absolute, ~ expanded, relative from where one stands."""
-    return Path(path).expanduser().absolute()
+    return _expanded(path).absolute()
+
+
+def real(path: str | Path) -> Path:
+    """`here`, without links: two names of one folder are equal. A link that goes in circles stays, nothing can be there."""
+    return Path(os.path.realpath(here(path)))
+
+
+def _expanded(path: str | Path) -> Path:
+    if "\0" in str(path):
+        raise SettingsError(f"{str(path)!r}: no path can hold this; give another")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # a user that does not exist
+        raise SettingsError(explain(path, "names the home of somebody unknown", "write the folder out")) from None
 
 
 def shown(path: str | Path) -> str:
     """The path as a reader should see it: relative to the workspace when it lies there."""
     path = Path(path)
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+    return printable(path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path))
 
 
 def rendered_root(data_seed: int = 0) -> Path:
@@ -95,6 +110,6 @@ def run_dir(dataset: str, data_seed: int, category: str, method: str, variant: s
     k = "full" if shots is None else int(shots)
     parts = [dataset, f"data{int(data_seed)}", category, method, variant, features, f"shots{k}", f"seed{int(seed)}"]
     for part in parts:
-        if not part or part in (".", "..") or set(part) & set('/\\\n'):
+        if not part or part in (".", "..") or set(part) & set("/\\") or part != printable(part):
             raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
     return here(base).joinpath(*parts)

@@ -1,7 +1,10 @@
 """Bad data, as a user meets it: load() and reading give one DataError that names the file, the fault and what to do."""
 
+import os
+
 import numpy as np
 import pytest
+import tifffile
 from layouts import SIZE, mvtec, picture, rgb, spot, table, tiff
 
 from mmadlib.data import load
@@ -16,6 +19,21 @@ def cut(share):
 
 def write(array):
     return lambda path: (tiff if path.suffix == ".tiff" else picture)(path, array)
+
+
+def pipe(path):
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def header(*sides):
+    """A cloud whose header claims these sides."""
+    def change(path):
+        with tifffile.TiffFile(path, mode="r+") as file:
+            for tag, side in zip(("ImageLength", "ImageWidth"), sides, strict=True):
+                file.pages.first.tags[tag].overwrite(side)
+
+    return change
 
 
 FAULTS = {
@@ -36,6 +54,15 @@ FAULTS = {
     "all NaN": (f"{TRAIN}/xyz/001.tiff", write(np.full((*SIZE, 3), np.nan, np.float32)), "no finite point"),
     "almost empty": (f"{TRAIN}/xyz/001.tiff", write(np.pad(table((3, 3)), ((0, 45), (0, 61), (0, 0)))), "has 9 valid points"),
     "strange mask": (f"{CRACK}/gt/001.png", write(spot(value=1)), r"undocumented values \(1\)"),
+    "a scaled mask": (f"{CRACK}/gt/001.png", write(spot((40, 40), 17)), r"gt/001\.png: sizes differ, mask \(40, 40\)"),
+    "pipe for a picture": (f"{TRAIN}/rgb/001.png", pipe, r"001\.png: is a pipe, no regular file"),
+    "pipe for a cloud": (f"{TRAIN}/xyz/001.tiff", pipe, r"001\.tiff: is a pipe, no regular file"),
+    "pipe for a mask": (f"{CRACK}/gt/001.png", pipe, r"001\.png: is a pipe, no regular file"),
+    "pipe for a table": ("bagel/defects.csv", pipe, r"defects\.csv: is a pipe, no regular file"),
+    "huge picture": (f"{TRAIN}/rgb/001.png", write(np.zeros((8000, 8000), np.uint8)), r"001\.png: has 8000 x 8000 pixels"),
+    "huge cloud": (f"{TRAIN}/xyz/001.tiff", header(20000, 20000), r"001\.tiff: has 20000 x 20000 x 3 values, more than"),
+    "hidden sample": (f"{TRAIN}/rgb/001.png", lambda p: p.rename(p.with_name("..x...png")), r"rgb/\.\.x\.\.\.png: is hidden"),
+    "hidden kind": (TRAIN, lambda p: p.rename(p.with_name(".good")), r"\.good: is hidden, by the dot"),
     "mask in 16 bits": (f"{CRACK}/gt/001.png", write(spot().astype(np.uint16) * 257), "mask of uint16 values"),
 }
 

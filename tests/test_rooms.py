@@ -14,7 +14,8 @@ from mmadlib.digest import PACKAGE
 # from the top floor down; a file may import from its own room and from the rooms below it
 FLOORS = ("__main__", "report", "inspection", "experiments", "methods", "metrics", "features", "prepare", "data", "render",
           "sample")
-GROUND = ("errors", "checks", "paths", "progress", "atomic", "workers", "digest")  # everybody may stand on it
+# everybody may stand on it
+GROUND = ("errors", "checks", "paths", "progress", "atomic", "workers", "digest", "names", "untrusted")
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyi"))
 ROOMS = sorted(p.parent for p in PACKAGE.rglob("__init__.py"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
-import stat
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +21,7 @@ from mmadlib.data.layout import MANIFESTS
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import CACHE
 from mmadlib.progress import bar
+from mmadlib.untrusted import regular
 
 FOLDER = CACHE / "digests"
 SETTLED = 2.0
@@ -37,10 +38,9 @@ class Contents:
 
     def digest(self, path: Path) -> str:
         """32 hex digits of the bytes of a file. Raises DataError when it cannot be read or is no regular file."""
+        regular(path)
         try:
             seen, now = path.stat(), time.time()
-            if not stat.S_ISREG(seen.st_mode):
-                raise DataError(explain(path, "is no regular file", "put an ordinary file in its place"))
             mark = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
             table = self._table(path.parent)
             if path.name in table and table[path.name][0] == mark:
@@ -56,7 +56,7 @@ class Contents:
         return found
 
     def _file(self, folder: Path) -> Path:
-        return self.folder / f"{hashlib.blake2b(str(folder).encode(), digest_size=16).hexdigest()}.json"
+        return self.folder / f"{hashlib.blake2b(os.fsencode(folder), digest_size=16).hexdigest()}.json"
 
     def _table(self, folder: Path) -> dict[str, tuple[Mark, str]]:
         """The table of a folder; a missing or damaged one is empty."""

@@ -9,20 +9,21 @@ test_private has no labels and is not read.
 from __future__ import annotations
 
 import logging
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float64
 
 from mmadlib.data.eyecandies_scene import above_ground, camera_points, literature_axes, world_points
 from mmadlib.data.files import Entry
 from mmadlib.data.images import BRIGHT, MIN_POINTS, check_points, mark_invalid, read_gray16, read_mask, read_rgb
-from mmadlib.data.layout import categories, child, files, index, number, pair, sample
-from mmadlib.data.texts import read_mapping
+from mmadlib.data.layout import categories, sample
+from mmadlib.data.listing import child, files, index, number, pair
 from mmadlib.errors import DataError, SettingsError, explain, unknown
 from mmadlib.sample import Sample
+from mmadlib.untrusted import read_mapping, read_text
 
 __all__ = ["categories", "entries", "read"]
 
@@ -83,15 +84,16 @@ def read(entry: Entry) -> Sample:
     isolated = bool(extra["crop"] and np.count_nonzero(keep) >= MIN_POINTS)
     points = literature_axes(world) if extra["frame"] == "literature" else camera_points(depth)
     xyz = mark_invalid(points.astype(np.float32), keep if isolated else valid)
-    mask = read_mask(entry.gt, BRIGHT) if entry.gt else None
+    rgb = read_rgb(entry.rgb)
+    mask = read_mask(entry.gt, BRIGHT, rgb.shape[:2]) if entry.gt else None
     kinds = {"kinds": _kinds(entry.gt)} if entry.gt else {}
-    return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated, **kinds)
+    return sample(entry, rgb, xyz, mask, isolated, **kinds)
 
 
 def read_depth(path: Path, info: Path) -> Float64[np.ndarray, "H W"]:
     """Depth in metres: code / 65535 * (max - min) + min with this sample's own bounds. Raises DataError."""
     try:
-        low, high = (float(read_mapping(info, yaml.safe_load)["normalization"][bound]) for bound in ("min", "max"))
+        low, high = (float(read_mapping(info)["normalization"][bound]) for bound in ("min", "max"))
     except (KeyError, TypeError, ValueError):
         low = high = np.nan
     if not np.isfinite([low, high]).all():
@@ -102,8 +104,8 @@ def read_depth(path: Path, info: Path) -> Float64[np.ndarray, "H W"]:
 def read_pose(path: Path) -> Float64[np.ndarray, "4 4"]:
     """The camera pose. Raises DataError, also when it has no inverse."""
     try:
-        pose = np.loadtxt(path)
-    except (OSError, ValueError, UnicodeDecodeError) as err:
+        pose = np.loadtxt(StringIO(read_text(path)))
+    except ValueError as err:
         raise DataError(explain(path, f"is no 4x4 matrix ({err})", "copy the file again")) from None
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise DataError(explain(path, f"is no finite 4x4 matrix but {pose.shape}", "copy the file again"))
@@ -119,7 +121,7 @@ def _items(folder: Path, item: str) -> dict[int | str, Path]:
 
 
 def _labels(mask: Path, metadata: Path) -> dict[str, int]:
-    anomalous = read_mapping(metadata, yaml.safe_load).get("anomalous")
+    anomalous = read_mapping(metadata).get("anomalous")
     if anomalous not in (0, 1):
         raise DataError(explain(metadata, f"says anomalous: {anomalous!r}", "0 or 1 is needed"))
     return {"label_mask": int(read_mask(mask, BRIGHT).any()), "label_metadata": int(anomalous)}
@@ -127,4 +129,4 @@ def _labels(mask: Path, metadata: Path) -> dict[str, int]:
 
 def _kinds(mask: Path) -> tuple[str, ...]:
     single = {kind: mask.with_name(mask.name.replace("mask", f"{kind}_mask")) for kind in KINDS}
-    return tuple(kind for kind, path in single.items() if path.is_file() and read_mask(path, BRIGHT).any())
+    return tuple(kind for kind, path in single.items() if path.exists() and read_mask(path, BRIGHT).any())

@@ -4,13 +4,12 @@
     <root>/<category>/test/{good,<defect>}/{rgb/000.png, xyz/000.tiff, gt/000.png}
     <root>/<category>/defects.csv      optional, columns defect and modality
 
-Folder and file names match in upper and lower case. Listing order is never used; a file without its partner is an error.
+Folder and file names match in upper and lower case, and with accents composed or not. Listing order is never used; a file
+without its partner is an error, as is a hidden one that could be a sample.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ from jaxtyping import Bool
 
 from mmadlib.data.files import Entry
 from mmadlib.data.images import check_points, read_mask, read_rgb, read_xyz
+from mmadlib.data.listing import CLOUDS, PICTURES, child, files, folded, folders, index, pair
 from mmadlib.data.texts import read_table
 from mmadlib.errors import DataError, explain
 from mmadlib.sample import MODALITIES, Sample
 
-PICTURES = (".png", ".jpg", ".jpeg")
-CLOUDS = (".tiff", ".tif")
 MASK_VALUES = {"mvtec3d": (0, *range(250, 256))}  # documented levels, 253 to 255 are defect kinds; others hold 0 and 255
 SPLITS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
@@ -33,69 +31,10 @@ RIM_WIDTH, RIM_POINTS = 10, 50
 MANIFESTS = "preprocess"  # folder beside rgb and xyz that mmadlib.prepare.dataset leaves
 
 
-def folders(root: Path) -> list[str]:
-    """Names of the visible sub-folders, sorted. Raises DataError when `root` is not a folder."""
-    if not root.is_dir():
-        raise DataError(explain(root, "is not a folder", "give the folder that holds the dataset"))
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def child(folder: Path, *names: str) -> Path:
-    """The sub-folder with one of these names in any case.
-
-    Raises DataError: what was looked for and what exists, or two folders whose names differ by case only.
-    """
-    there = folders(folder)
-    for name in names:
-        same = [t for t in there if t.casefold() == name.casefold()]
-        if len(same) > 1:
-            raise DataError(explain(folder, f"has folders {' and '.join(map(repr, same))}", "join them or rename one"))
-        if same:
-            return folder / same[0]
-    near = difflib.get_close_matches(names[0], there, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise DataError(explain(folder, f"has no folder {' or '.join(map(repr, names))}",
-                            f"{hint}there are: {', '.join(there) or 'no folders'}"))
-
-
-def number(name: str) -> int | str:
-    """What a file is paired by: 7 for "007", otherwise the name without regard to case."""
-    return int(name) if name.isdecimal() else name.casefold()
-
-
-def index(files: Iterable[Path], key: Callable[[Path], int | str] = lambda path: number(path.stem)) -> dict[int | str, Path]:
-    """Files by their pairing key. Raises DataError when two files share one."""
-    table: dict[int | str, Path] = {}
-    for path in sorted(files):
-        other = table.setdefault(key(path), path)
-        if other != path:
-            raise DataError(explain(path, f"has the same number as {other.name}", "remove or rename one of the two"))
-    return table
-
-
-def files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Visible files of `folder` with one of these suffixes, in any case; other files are left alone."""
-    return [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
-
-
-def pair(where: Path, **parts: dict[int | str, Path]) -> list[int | str]:
-    """The keys that all parts share, sorted. Raises DataError naming a file that has no partner in some part."""
-    every = set().union(*parts.values())
-    for name, table in parts.items():
-        lonely = sorted(next(t[k] for t in parts.values() if k in t) for k in every - set(table))
-        if lonely:
-            more = f" and {len(lonely) - 1} more" if len(lonely) > 1 else ""
-            raise DataError(explain(where, f"{lonely[0].relative_to(where)}{more} has no matching {name} file",
-                                    "each sample needs all its files under one number; add the missing or remove the extra"))
-    if not every:
-        raise DataError(explain(where, f"holds no {' or '.join(parts)} files", "check that the dataset is complete"))
-    return sorted(every, key=lambda k: (isinstance(k, str), k))
-
-
 def modalities(category: Path) -> dict[str, str]:
-    """Which modality shows each defect kind, from defects.csv; empty without one. Raises DataError on a faulty table."""
+    """Which modality shows each defect kind (`folded`), from defects.csv; empty without. DataError when it is faulty."""
     table = category / "defects.csv"
-    if not table.is_file():
+    if not table.exists():
         return {}
     label: dict[str, str] = {}
     for row in read_table(table, "defect", "modality"):
@@ -103,8 +42,8 @@ def modalities(category: Path) -> dict[str, str]:
         if not defect or modality not in MODALITIES:
             raise DataError(explain(table, f"row {row} lacks a defect or a known modality",
                                     f"modality is one of {', '.join(MODALITIES)}"))
-        if label.setdefault(defect, modality) != modality:
-            raise DataError(explain(table, f"gives {defect} two modalities, {label[defect]} and {modality}",
+        if (known := label.setdefault(folded(defect), modality)) != modality:
+            raise DataError(explain(table, f"gives {defect} two modalities, {known} and {modality}",
                                     "keep one modality per defect kind"))
     return label
 
@@ -124,7 +63,7 @@ def entries(root: Path, category: str, split: str, dataset: str = "mvtec3d") -> 
     for folder in sorted((child(part, kind) for kind in kinds), key=lambda p: (p.name.casefold() != "good", p.name)):
         defect = "good" if folder.name.casefold() == "good" else folder.name
         for rgb, xyz, gt in _triples(folder, defect):
-            found.append(Entry(rgb, xyz, gt, base.name, split, defect, label.get(defect, "") if gt else "", dataset))
+            found.append(Entry(rgb, xyz, gt, base.name, split, defect, label.get(folded(defect), "") if gt else "", dataset))
     return found
 
 
@@ -154,18 +93,15 @@ def read(entry: Entry, isolated: bool | None = None) -> Sample:
     check_points(entry.xyz, valid)
     if isolated is None:
         isolated = (entry.xyz.parent.parent / MANIFESTS).is_dir() or rim_points(valid) < RIM_POINTS
-    mask = read_mask(entry.gt, MASK_VALUES.get(entry.dataset, (0, 255))) if entry.gt else None
-    return sample(entry, read_rgb(entry.rgb), xyz, mask, isolated)
+    rgb = read_rgb(entry.rgb)
+    mask = read_mask(entry.gt, MASK_VALUES.get(entry.dataset, (0, 255)), rgb.shape[:2]) if entry.gt else None
+    return sample(entry, rgb, xyz, mask, isolated)
 
 
 def sample(entry: Entry, rgb: np.ndarray, xyz: np.ndarray, mask: np.ndarray | None, isolated: bool,
            **extra: Any) -> Sample:
-    """A Sample that carries what its entry knows. Raises DataError when sizes differ."""
-    if mask is None:
-        mask = np.zeros(rgb.shape[:2], bool)
-    elif mask.shape != rgb.shape[:2]:
-        raise DataError(explain(entry.gt or entry.rgb, f"sizes differ, mask {mask.shape} and picture {rgb.shape[:2]}",
-                                "mask and picture must share one pixel grid"))
+    """A Sample that carries what its entry knows, the mask all False for None. Raises DataError when sizes differ."""
+    mask = np.zeros(rgb.shape[:2], bool) if mask is None else mask
     return Sample(rgb, xyz, mask=mask, label=entry.label, defect=entry.defect, category=entry.category, split=entry.split,
                   path=entry.rgb, modality=entry.modality, isolated=isolated, dataset=entry.dataset, extra=entry.extra | extra)
 

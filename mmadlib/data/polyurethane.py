@@ -22,18 +22,20 @@ import numpy as np
 from mmadlib.data.files import Entry
 from mmadlib.errors import DataError, explain, unknown
 from mmadlib.sample import Sample
+from mmadlib.untrusted import regular
 
 __all__ = ["categories", "entries", "read"]
 
 SPLITS = ("train", "test")
 CATEGORY = "cutting_edges"
 POINTS = (9216, 4096)  # of a chunk: a grid of 96 x 96 or 64 x 64, row-major
+CHUNKS = 100_000  # of a file: 11 GB of coordinates, and a name in the list for each; CMDR-IAD has some hundreds
 _CONVERT = "give the folder of the .npy files; mmadlib convert polyurethane makes them from the scans"
 
 
 def categories(root: Path) -> list[str]:
     """The one category. Raises DataError when `root` holds no training chunks."""
-    if not (Path(root) / "train.npy").is_file():
+    if not (Path(root) / "train.npy").exists():
         raise DataError(explain(root, "holds no train.npy", _CONVERT))
     return [CATEGORY]
 
@@ -76,11 +78,12 @@ def read(entry: Entry) -> Sample:
 
 def open_array(path: Path) -> np.ndarray:
     """The array of a .npy file, its rows read when taken. Raises DataError when it is missing or truncated."""
+    if not path.exists():
+        raise DataError(explain(path, "does not exist", _CONVERT))
+    regular(path)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise DataError(explain(path, "does not exist", _CONVERT)) from None
-    except (OSError, ValueError, EOFError) as err:
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError) as err:  # of strange headers
         raise DataError(explain(path, f"is truncated or no .npy array ({' '.join(str(err).split())})",
                                 "copy or convert it again")) from None
 
@@ -89,6 +92,8 @@ def _chunks(path: Path) -> np.ndarray:
     array = open_array(path)
     if array.ndim != 3 or array.shape[1] not in POINTS or array.shape[2] != 3:
         raise DataError(explain(path, f"has shape {array.shape}", "chunks are (n, 9216, 3) or (n, 4096, 3)"))
+    if len(array) > CHUNKS:
+        raise DataError(explain(path, f"has {len(array)} chunks, more than {CHUNKS}", "leave some out"))
     if array.dtype.kind != "f":
         raise DataError(explain(path, f"holds {array.dtype} values", "coordinates must be floating point"))
     return array

@@ -17,7 +17,8 @@ from PIL import Image
 
 from mmadlib.data.files import Entry
 from mmadlib.data.images import BRIGHT, mark_invalid, read_mask, read_rgb, read_xyz
-from mmadlib.data.layout import CLOUDS, PICTURES, categories, child, files, folders, index, number, pair, sample
+from mmadlib.data.layout import categories, sample
+from mmadlib.data.listing import CLOUDS, PICTURES, child, files, folded, folders, index, number, pair
 from mmadlib.errors import DataError, explain
 from mmadlib.sample import Sample
 
@@ -53,7 +54,8 @@ def read(entry: Entry) -> Sample:
     Raises DataError.
     """
     xyz = read_xyz(entry.xyz)
-    rgb, mask = read_rgb(entry.rgb), read_mask(entry.gt, BRIGHT) if entry.gt else None
+    rgb = read_rgb(entry.rgb)
+    mask = read_mask(entry.gt, BRIGHT, rgb.shape[:2]) if entry.gt else None
     if entry.extra["resize"] and rgb.shape[:2] != xyz.shape[:2]:
         rgb = _resized(entry.rgb, rgb, xyz, Image.Resampling.BOX)
         if entry.gt and mask is not None:
@@ -63,7 +65,7 @@ def read(entry: Entry) -> Sample:
 
 def sample_stem(name: str) -> int | str:
     """What a name says of its sample, without the view, "3D" and what the file holds: s0001 for S0001_L05_RGB or S0001_3D."""
-    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word and not _NO_SAMPLE.fullmatch(word)]
+    words = [word for word in re.split(r"[\W_]+", folded(name)) if word and not _NO_SAMPLE.fullmatch(word)]
     return number("_".join(words) or name)
 
 
@@ -101,7 +103,7 @@ def _views(folder: Path, view: str) -> dict[Path, str]:
     chosen = {}
     for name in folders(folder):
         there = files(folder / name, PICTURES)
-        match = [p for p in there if view.casefold() in p.stem.casefold() and "rgb" in p.stem.casefold()]
+        match = [p for p in there if folded(view) in folded(p.stem) and "rgb" in folded(p.stem)]
         if len(match) != 1:
             raise DataError(explain(folder / name, f"has {len(match)} pictures named *{view}*RGB*, one is needed",
                                     f"choose another view; there are: {', '.join(sorted(p.name for p in there)) or 'none'}"))

@@ -30,12 +30,12 @@ from mmadlib.data import layout
 from mmadlib.data.contents import CONTENTS
 from mmadlib.data.files import Entry
 from mmadlib.data.rendered_plan import CATEGORIES, MODALITY, SPLITS, VERSION, Plan, plan
-from mmadlib.data.texts import read_mapping
 from mmadlib.digest import digest_of
 from mmadlib.errors import DataError, explain
 from mmadlib.paths import rendered_root, shown
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
+from mmadlib.untrusted import read_mapping
 from mmadlib.workers import pool
 
 
@@ -113,8 +113,8 @@ def _state(entry: Entry) -> dict[str, str]:
 def _noted(entry: Entry) -> dict[str, str]:
     """`_state` as it was when the sample was written; empty if it never was."""
     try:
-        return dict(json.loads(_note(entry).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return read_mapping(_note(entry))
+    except DataError:
         return {}
 
 
@@ -151,7 +151,7 @@ def describe(base: Path, category: str, data_seed: int) -> None:
     calibration, made_by = base / "calibration" / "camera_parameters.json", {"renderer": VERSION, "data_seed": data_seed}
     if calibration.is_file():
         try:
-            found = read_mapping(calibration, json.loads)
+            found = read_mapping(calibration)
         except DataError:
             found = {}  # damaged: made again
         if found.get("data_seed", data_seed) != data_seed:

@@ -42,7 +42,7 @@ def entries(root: Path, category: str, split: str, subset: str = "all") -> list[
 
 def _frames(table: Path) -> dict[tuple[str, str, str], str]:
     """(split, defect, number) -> stereo frame, e.g. dataset1/07."""
-    if not table.is_file():
+    if not table.exists():
         raise DataError(explain(table, "is missing", "convert the road data again into a new folder"))
     rows = read_table(table, "split", "defect", "number", "frame")
     return {(row["split"], row["defect"], row["number"]): row["frame"] for row in rows}

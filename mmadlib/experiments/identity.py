@@ -14,8 +14,8 @@ from mmadlib.digest import PACKAGE, code_digest
 from mmadlib.errors import SettingsError
 
 # No number depends on these files; rendered data are named by their renderer (data.rendered.renderer)
-FILES = {"__main__", "atomic", "digest", "errors", "paths", "progress", "workers", "data/contents", "data/convert/road",
-         "data/rendered",
+FILES = {"__main__", "atomic", "digest", "errors", "names", "paths", "progress", "workers", "data/contents",
+         "data/convert/road", "data/rendered",
          *(f"experiments/{name}" for name in ("belonging", "causes", "cells", "compare", "cost", "estimate", "forecast",
                                               "grids", "identity", "notebook", "params", "plan", "record", "results",
                                               "standing", "sweep"))}

@@ -13,7 +13,8 @@ from typing import Any
 
 from mmadlib.errors import MmadError, SettingsError, explain
 from mmadlib.experiments.params import check, collect_parameters, declared_types
-from mmadlib.paths import NOTEBOOKS, ROOT, shown
+from mmadlib.names import printable
+from mmadlib.paths import NOTEBOOKS, ROOT, real, shown
 
 QUIET = ["--IPKernelApp.log_level=50"]  # a kernel on this machine warns about unencrypted TCP at every start
 
@@ -31,7 +32,7 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     run or written (missing file, no parameters cell, unknown name, wrong type, `out` inside notebooks/ or not writable) and
     NotebookError when a cell fails.
     """
-    nb, out = Path(nb).resolve(), Path(out).resolve()
+    nb, out = real(nb), real(out)
     checked = check(params or {}, declared_types(nb), nb)
     if out.suffix != ".ipynb" or out == nb or out.is_relative_to(NOTEBOOKS):
         raise SettingsError(explain(shown(out), "is no place for an executed notebook",
@@ -86,8 +87,9 @@ def _writable(out: Path) -> None:
 def command(notebook: Path, out: Path, files: Sequence[Path] = (), pairs: Sequence[str] = ()) -> int:
     """`mmadlib run`: parameters from YAML files, then from `key=value` texts. Raises as `run_notebook`."""
     start = time.perf_counter()
-    params = collect_parameters(notebook.resolve(), files, pairs)
-    print(f"run {notebook} -> {out}  {' '.join(f'{k}={v}' for k, v in params.items())}", flush=True)
+    params = collect_parameters(real(notebook), files, pairs)
+    given = " ".join(f"{k}={v}" for k, v in params.items())
+    print(printable(f"run {notebook} -> {out}  {given}"), flush=True)
     run_notebook(notebook, out, params)
-    print(f"done {notebook} in {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"done {shown(notebook)} in {time.perf_counter() - start:.0f} s", flush=True)
     return 0

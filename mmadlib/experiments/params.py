@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmadlib.errors import SettingsError, explain, unknown
 from mmadlib.paths import shown
+from mmadlib.untrusted import read_mapping
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -66,16 +65,8 @@ def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Parameters from a YAML file: a mapping of names to values."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise SettingsError(explain(path, f"cannot be read ({err.strerror})", "give a YAML file of parameters")) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise SettingsError(explain(path, f"is not YAML ({str(err).splitlines()[0]})", "mend it")) from None
-    if not isinstance(values, dict):
-        raise SettingsError(explain(path, "holds no mapping", "write one 'name: value' per line"))
-    return values
+    """Parameters from a YAML file: a mapping of names to values. Raises SettingsError."""
+    return read_mapping(path, SettingsError, "write one 'name: value' per line")
 
 
 def collect_parameters(nb: Path, files: Sequence[Path], pairs: Sequence[str]) -> dict[str, Any]:

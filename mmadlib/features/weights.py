@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmadlib.errors import WeightsError, explain
+from mmadlib.paths import here
 
 RANDOM = "random"  # in place of a file: random weights from the seed, for tests and dry runs
 ANY = "any"  # in place of a hash: the file is taken as it is
@@ -24,7 +25,7 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> d
     sha256: the hash that the file must have, checked before anything is opened; option: what the user sets it by. A dictionary
     around the tensors (key base_model, state_dict, model or teacher) is unwrapped. Raises WeightsError.
     """
-    path = existing(Path(path).expanduser())
+    path = existing(here(path))
     if sha256 != ANY:
         check_hash(path, sha256, option)
     try:

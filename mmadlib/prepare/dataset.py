@@ -29,12 +29,13 @@ from mmadlib.checks import check_seed
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
 from mmadlib.data.images import read_pixels
-from mmadlib.data.texts import read_mapping
 from mmadlib.errors import PreprocessError, SettingsError, explain, unknown
+from mmadlib.paths import real
 from mmadlib.prepare.constants import Constants, constants_from
 from mmadlib.prepare.grid import square_margins
 from mmadlib.prepare.isolate import find_object
 from mmadlib.progress import bar
+from mmadlib.untrusted import read_mapping
 from mmadlib.workers import pool
 
 DATASETS = ("mvtec3d", "rendered", "folder")  # the others bring their own background rule
@@ -78,7 +79,7 @@ def preprocess_dataset(src: str | Path, dst: str | Path, dataset: str = "mvtec3d
     pad = pad or ("published" if dataset == "mvtec3d" else "square")
     if pad not in PADS:
         raise unknown("padding rule", pad, PADS)
-    src, dst = Path(src).expanduser().resolve(), Path(dst).expanduser().resolve()
+    src, dst = real(src), real(dst)
     recipe = Recipe(dataset, pad, check_seed(seed), constants_from(constants))
     entries = [e for category in layout.categories(src) for e in _entries(src / category, dataset)]
     try:
@@ -113,7 +114,7 @@ def _entries(category: Path, dataset: str) -> list[Entry]:
     splits = [s for s in SPLITS if (category / s).is_dir()]
     found = [e for s in splits for e in layout.entries(category.parent, category.name, s, dataset)]
     masks = [e.gt or e.rgb.parent.parent / "gt" / f"{e.rgb.stem}.png" for e in found]
-    return [replace(e, gt=m if m.is_file() else None) for e, m in zip(found, masks, strict=True)]
+    return [replace(e, gt=m if m.exists() else None) for e, m in zip(found, masks, strict=True)]
 
 
 def _claim(src: Path, dst: Path, recipe: Recipe) -> None:
@@ -122,7 +123,7 @@ def _claim(src: Path, dst: Path, recipe: Recipe) -> None:
         raise SettingsError(f"{dst}: lies in the source or holds it; preprocessing never writes there, give a new folder")
     note = dst / "preprocessing.json"
     if note.is_file():
-        if read_mapping(note, json.loads, "delete the folder, it is made again") != asdict(recipe):
+        if read_mapping(note, remedy="delete the folder, it is made again") != asdict(recipe):
             raise PreprocessError(explain(dst, "was made with other settings, see preprocessing.json", "give a new folder"))
         return
     if dst.is_dir() and any(dst.iterdir()):

@@ -157,7 +157,7 @@ def test_a_missing_item_is_named(root, item, message):
     ("info_depth.yaml", "normalization: 3\n", "lacks numbers"),
     ("info_depth.yaml", "normalization:\n  max: high\n  min: 1\n", "lacks numbers"),
     ("info_depth.yaml", "normalization:\n  max: .inf\n  min: 1\n", "lacks numbers"),
-    ("info_depth.yaml", "a: [1", "cannot be read"),
+    ("info_depth.yaml", "a: [1", "is not YAML"),
     ("info_depth.yaml", "- 1\n", "no named values"),
     ("pose.txt", "1 0 0\n", "4x4"),
     ("pose.txt", "x y\n", "4x4"),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from layouts import isolated, mvtec, rgb, table, tiff
+from layouts import isolated, mvtec, picture, rgb, table, tiff
 
 from mmadlib.data import layout
 from mmadlib.errors import DataError
@@ -116,7 +116,7 @@ def test_faulty_defects_csv(tmp_path, text, message):
 def test_a_defects_csv_in_another_encoding(tmp_path):
     table = mvtec(tmp_path) / "defects.csv"
     table.write_bytes("defect,modality\ncrack,both\nd\xe9faut,rgb\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"defects\.csv: cannot be read .*UTF-8 text"):
+    with pytest.raises(DataError, match=r"defects\.csv: is no UTF-8 text"):
         layout.entries(tmp_path, "bagel", "test")
     table.write_text("defect,modality\ncrack,both\n", encoding="utf-8-sig")  # as spreadsheets store it
     assert layout.entries(tmp_path, "bagel", "test")[-1].modality == "both"
@@ -155,3 +155,38 @@ def test_rim_counts_corners_once():
     assert layout.rim_points(valid) == 48 * 64 - 28 * 44
     assert layout.rim_points(valid[:15]) == 15 * 64  # nothing but rim
     assert layout.rim_points(valid, 1) == 2 * (48 + 64) - 4
+
+
+def test_letters_with_accents_pair_composed_or_not(tmp_path):
+    base = mvtec(tmp_path, "pi\u00e8ce", test={"good": 2, "f\u00eal\u00e9": 2})
+    (base / "defects.csv").write_text("defect,modality\nfe\u0302le\u0301,both\n", encoding="utf-8")
+    for kind, form in (("rgb", "pi\u00e8ce_"), ("xyz", "pie\u0300ce_")):
+        for path in list(base.glob(f"*/*/{kind}/*")):
+            path.rename(path.with_name(form + path.name))
+    for path in list(base.glob("test/*/gt/*")):
+        path.rename(path.with_name("pie\u0300ce_" + path.name))
+    assert len(layout.entries(tmp_path, "pie\u0300ce", "train")) == 4
+    found = layout.entries(tmp_path, "pi\u00e8ce", "test")
+    assert [(e.defect, e.modality, e.gt is not None) for e in found] == [("good", "", False)] * 2 + [
+        ("f\u00eal\u00e9", "both", True)] * 2
+
+
+def test_one_name_in_both_forms_is_refused(tmp_path):
+    base = mvtec(tmp_path)
+    picture(base / "train/good/rgb/pi\u00e8ce.png", rgb())
+    picture(base / "train/good/rgb/pie\u0300ce.png", rgb())
+    with pytest.raises(DataError, match=r"twice, with its accents composed and not: .*pie\\u0300ce\.png'"):
+        layout.entries(tmp_path, "bagel", "train")
+    (base / "test/f\u00eal\u00e9").mkdir()
+    (base / "test/fe\u0302le\u0301").mkdir()
+    with pytest.raises(DataError, match=r"has folders 'f\\xeal\\xe9' and 'fe\\u0302le\\u0301'|has folders 'fe"):
+        layout.entries(tmp_path, "bagel", "test")
+
+
+def test_what_systems_and_we_put_beside_files_is_left_alone(tmp_path):
+    base = mvtec(tmp_path)
+    for name in ("._001.png", ".DS_Store", ".001.png.0a1b2c-77-0123abcd.png"):
+        (base / "train/good/rgb" / name).write_bytes(b"")
+    (base / ".git").mkdir()
+    (base / "train" / ".cache").mkdir()
+    assert len(layout.entries(tmp_path, "bagel", "train")) == 4

@@ -250,7 +250,7 @@ def test_truncated_text_is_noticed_by_its_size(tmp_path):
     ply.write_bytes(ply.read_bytes()[:400])
     with pytest.raises(DataError, match="is truncated"):
         read_ply(ply)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         read_ply(tmp_path / "none.ply")
 
 

@@ -89,7 +89,7 @@ def test_pairs_win_over_files_and_later_files_over_earlier(tmp_path):
         collect_parameters(nb, [], ["shots"])
 
 
-@pytest.mark.parametrize(("text", "fault"), [(None, "cannot be read"), ("a: [", "is not YAML"), ("- a\n- b\n", "no mapping")])
+@pytest.mark.parametrize(("text", "fault"), [(None, "does not exist"), ("a: [", "is not YAML"), ("- a\n- b\n", "no named")])
 def test_parameter_files_that_cannot_be_read(tmp_path, text, fault):
     if text is not None:
         (tmp_path / "p.yaml").write_text(text)
@@ -99,7 +99,7 @@ def test_parameter_files_that_cannot_be_read(tmp_path, text, fault):
 
 def test_a_parameter_file_in_another_encoding(tmp_path):
     (tmp_path / "p.yaml").write_bytes("category: \xe9t\xe9".encode("latin-1"))
-    with pytest.raises(SettingsError, match="is not YAML"):
+    with pytest.raises(SettingsError, match="is no UTF-8 text"):
         read_yaml(tmp_path / "p.yaml")
 
 

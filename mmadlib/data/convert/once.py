@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 from mmadlib.errors import DataError, explain
+from mmadlib.untrusted import read_mapping
 
 Counts = dict[str, int]
 
@@ -38,9 +38,9 @@ def convert_once(src: Path, dst: Path, manifest: dict, counted: str, write: Call
 def _finished(dst: Path, manifest: dict, counted: str) -> Counts:
     """The counts of an earlier conversion that is the same; anything else in dst raises DataError."""
     try:
-        old = json.loads((dst / "manifest.json").read_text())
+        old = read_mapping(dst / "manifest.json")
         counts = old.pop(counted)
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (DataError, KeyError):
         old, counts = None, {}
     if old != manifest:
         raise DataError(explain(dst, "holds something else already", "give a new folder, or delete this one first"))

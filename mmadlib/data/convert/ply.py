@@ -9,6 +9,7 @@ import open3d as o3d
 from jaxtyping import Float32
 
 from mmadlib.errors import DataError, explain
+from mmadlib.untrusted import regular
 
 HEADER = 65536  # bytes within which a header ends
 BYTES = {name: size for size, names in {1: "char uchar int8 uint8", 2: "short ushort int16 uint16",
@@ -18,14 +19,14 @@ BYTES = {name: size for size, names in {1: "char uchar int8 uint8", 2: "short us
 
 def read_ply(path: str | Path) -> Float32[np.ndarray, "N 3"]:
     """Points, N > 0, in file order and unit. Raises DataError when missing, truncated, empty, not finite."""
-    path = Path(path)
+    path, size = Path(path), regular(path)
     try:
         with path.open("rb") as file:
             header = file.read(HEADER)
     except OSError as err:
         raise DataError(explain(path, f"cannot be read ({err.strerror})", "check the folder and the file name")) from None
     try:
-        whole = path.stat().st_size >= least_size(header)
+        whole = size >= least_size(header)
     except (ValueError, IndexError):
         whole = False
     if not whole:

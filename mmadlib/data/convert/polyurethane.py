@@ -22,9 +22,10 @@ from sklearn.neighbors import LocalOutlierFactor
 from mmadlib.checks import one_of
 from mmadlib.data.convert.once import convert_once
 from mmadlib.data.convert.ply import read_ply
-from mmadlib.data.layout import child, folders
+from mmadlib.data.listing import child, folders
 from mmadlib.data.polyurethane import POINTS
 from mmadlib.errors import DataError, SettingsError, explain
+from mmadlib.paths import real
 from mmadlib.progress import bar
 
 CONTAMINATION = {"low": 1e-4, "high": 1.5e-4}
@@ -55,7 +56,7 @@ def convert(src: str | Path, dst: str | Path, rules: Rules | None = None, progre
     A finished DST of the same rules and scans is left as it is; nothing is left behind when it fails. Raises DataError when
     SRC holds no scans, one is damaged, fewer than two chunks are normal, or DST lies in SRC or holds something else.
     """
-    src, dst, rules = Path(src).expanduser().resolve(), Path(dst).expanduser().resolve(), rules or Rules()
+    src, dst, rules = real(src), real(dst), rules or Rules()
     scans = find_scans(src)
     manifest = {"rules": asdict(rules), "scans": {path.parent.name: path.stat().st_size for path in scans}}
 

@@ -25,9 +25,11 @@ from scipy import ndimage
 from mmadlib.data.convert.once import convert_once
 from mmadlib.data.convert.road_tiles import Rules, cloud, height_score, read_label, tile_corners
 from mmadlib.data.images import read_gray16, read_rgb
-from mmadlib.data.layout import PICTURES, files, folders, index, pair
+from mmadlib.data.listing import PICTURES, files, folders, index, pair
 from mmadlib.errors import DataError, explain
+from mmadlib.paths import real
 from mmadlib.progress import bar
+from mmadlib.untrusted import read_text
 
 SOURCE = "https://github.com/ruirangerfan/stereo_pothole_datasets"
 PARTS = ("dataset1", "dataset2", "dataset3")
@@ -56,7 +58,7 @@ def convert(src: str | Path, dst: str | Path, rules: Rules | None = None, progre
     A finished DST with the same manifest is left as it is. Nothing is left behind when it fails. Raises DataError when SRC is
     not the set, DST lies in SRC or holds something else.
     """
-    src, dst, rules = Path(src).expanduser().resolve(), Path(dst).expanduser().resolve(), rules or Rules()
+    src, dst, rules = real(src), real(dst), rules or Rules()
     frames = find_frames(src)
     manifest = {"source": SOURCE, "licence": "MIT, (c) 2021 Rui (Ranger) Fan", "commit": _commit(src), "rules": asdict(rules)}
 
@@ -140,9 +142,9 @@ def _describe(work: Path, src: Path, rows: list[dict], manifest: dict) -> None:
 def _commit(src: Path) -> str:
     """The commit of the set: from the clone, or from the note beside a reduced copy; otherwise "unknown"."""
     head, note = src / ".git" / "HEAD", src / "SOURCE.txt"
-    text = head.read_text() if head.is_file() else note.read_text() if note.is_file() else ""
+    text = read_text(head) if head.is_file() else read_text(note) if note.is_file() else ""
     if text.startswith("ref: "):
         ref = src / ".git" / text.removeprefix("ref: ").strip()
-        text = ref.read_text() if ref.is_file() else ""
+        text = read_text(ref) if ref.is_file() else ""
     found = re.search(r"\b[0-9a-f]{40}\b", text)
     return found.group() if found else "unknown"
