@@ -60,7 +60,7 @@ def read_text(path: str | Path, error: type[MmadError] = DataError, limit: int =
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:
         fault = f"is no UTF-8 text (byte {err.object[err.start]:#04x} at position {err.start})"
-        raise error(explain(path, fault, "store it as UTF-8")) from None
+        raise error(explain(path, fault, f"store it as UTF-8, or {remedy}")) from None
     except OSError as err:
         raise error(explain(path, f"cannot be read ({err.strerror or err})", "check the file and its permissions")) from None
 

@@ -20,7 +20,7 @@ from mmadlib import paths
 from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.tokens import Patches
-from mmadlib.features.weights import ANY, RANDOM, digest, existing, fill, read_state
+from mmadlib.features.weights import ANY, RANDOM, State, digest, existing, fill, read_state
 from mmadlib.prepare.grid import Grid, rgb_tensor
 
 if TYPE_CHECKING:
@@ -157,10 +157,12 @@ def _model(name: str, size: int, weights: str | None, sha256: str, seed: int) ->
         torch.manual_seed(seed)
         model = timm.create_model(full, **options) if file or weights == RANDOM else _download(timm, full, options)
     if file:
-        state = read_state(file, sha256, "rgb_sha256")
-        if "pos_embed" in state:  # timm brings official names and other picture sizes into its own form
-            state = timm.models.vision_transformer.checkpoint_filter_fn(state, model)
-        fill(model, state, file)
+        def adapt(state: State) -> State:
+            """Official names and other picture sizes in timm's form."""
+            filtered = timm.models.vision_transformer.checkpoint_filter_fn
+            return filtered(state, model) if "pos_embed" in state else state
+
+        fill(model, read_state(file, sha256, "rgb_sha256"), file, adapt)
     return model
 
 

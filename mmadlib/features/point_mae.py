@@ -196,6 +196,5 @@ def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int
         torch.manual_seed(seed)
         encoder = Encoder(blocks)
     if path := weights_file(weights):
-        state = read_state(path, sha256 or SHA256, "xyz_sha256")
-        fill(encoder, {k.replace("module.", "").removeprefix("MAE_encoder."): v for k, v in state.items()}, path)
+        fill(encoder, read_state(path, sha256 or SHA256, "xyz_sha256"), path)
     return encoder.eval().requires_grad_(False)

@@ -1,8 +1,10 @@
 """Weights are read without pickle, checked by hash, shape and name, and named by content."""
 
 import hashlib
+import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -49,6 +51,12 @@ def test_a_file_that_needs_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(WeightsError):
         read_state("plain.pth")
+    torch.save({"base_model": Evil()}, "old.pth", _use_new_zipfile_serialization=False)
+    for name in ("evil.pth", "plain.pth", "old.pth"):
+        with pytest.raises(WeightsError, match=rf"{name}: is .*pickle"):
+            read_state(name)
+    with pytest.raises(WeightsError, match=r"asks for _?io\.open, and pickle would run it"):
+        read_state("evil.pth")
     assert not (tmp_path / "touched").exists()
 
 
@@ -60,6 +68,43 @@ def test_damaged_files(tmp_path, layer, name):
     (tmp_path / name).write_bytes(content[name.split(".")[0]])
     with pytest.raises(WeightsError, match=name):
         read_state(tmp_path / name)
+
+
+@pytest.mark.parametrize(("content", "fault"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "is a Git LFS pointer.*git lfs pull"),
+    (b"\n<!DOCTYPE html>\n<html>\xff", "is a web page"), (b"<HTML><head>", "is a web page"), (b"", "is empty"),
+    (b"Not found", "is a text.*'Not found'"), (bytes(100), "truncated or no checkpoint"),
+    (b"PK\3\4" + bytes(90), "truncated or no checkpoint"),
+    ((2**40).to_bytes(8, "little") + b"{}" + bytes(50), "truncated or no safetensors file"),
+])
+@pytest.mark.parametrize("name", ["a.pth", "a.SAFETENSORS"])
+def test_what_downloads_leave_in_place_of_weights_is_named(tmp_path, name, content, fault):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=fault) as caught:
+        read_state(tmp_path / name, "00" if b"oid" in content else "any")  # said before a hash that cannot fit
+    assert "pickle" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_pipes_and_folders_are_no_weights(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    for path in (tmp_path / "a.pth", tmp_path):
+        with pytest.raises(WeightsError, match="no regular file"):
+            read_state(path)
+
+
+@pytest.mark.parametrize("name", ["a.PTH", "a.SAFETENSORS", "a.bin", "a.safetensors.1"])
+@pytest.mark.parametrize("safe", [True, False])
+def test_the_content_says_what_a_file_is(tmp_path, layer, name, safe):
+    (save_file if safe else torch.save)(layer.state_dict(), tmp_path / name)
+    assert read_state(tmp_path / name).keys() == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_of_numpy_beside_the_tensors(tmp_path, layer, zipped):
+    around = {"state_dict": layer.state_dict(), "best": np.float64(0.9), "epoch": np.int64(3), "done": np.bool_(True)}
+    around |= {"name": np.str_("vit"), "low": np.float32(1)}
+    torch.save(around, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    assert read_state(tmp_path / "a.pth").keys() == {"weight", "bias"}
 
 
 def test_missing_file_and_no_tensors(tmp_path):
@@ -80,6 +125,23 @@ def test_fill_needs_every_tensor_in_its_shape(layer):
         fill(layer, {"weight": torch.ones(2, 3)}, "a.pth")
     with pytest.raises(WeightsError, match=r"other shapes.*weight"):
         fill(layer, {"weight": torch.ones(3, 3), "bias": torch.zeros(2)}, "a.pth")
+
+
+@pytest.mark.parametrize("before", ["", "module.", "backbone.", "model.", "encoder.", "teacher.", "module.teacher.backbone."])
+def test_what_stands_before_all_names_is_taken_off(layer, before):
+    state = {f"{before}{name}": value + 1 for name, value in layer.state_dict().items()}
+    fill(layer, state | {"head.weight": torch.ones(1), "module.head.bias": torch.ones(1)}, "a.pth")
+    torch.testing.assert_close(layer.bias.data, state[f"{before}bias"])
+
+
+def test_names_that_fit_twice_or_only_in_part_are_refused(layer):
+    state = layer.state_dict()
+    with pytest.raises(WeightsError, match=r"several Linears, below 'backbone\.' and 'teacher\.'; store the one"):
+        fill(layer, {f"{b}.{name}": state[name] for name in state for b in ("backbone", "teacher", "student")}, "a.pth")
+    with pytest.raises(WeightsError, match=r"lacks 1 of 2 tensors \(bias"):
+        fill(layer, {"model.weight": state["weight"], "bias": state["bias"]}, "a.pth")
+    with pytest.raises(WeightsError, match=r"lacks 2 of 2 tensors"):
+        fill(layer, {f"decoder.{name}": state[name] for name in state}, "a.pth")
 
 
 def test_digest_names_the_content(layer):
