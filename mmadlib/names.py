@@ -12,7 +12,7 @@ import re
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")  # what spreadsheets calculate, also with apostrophes of ours before it
 NUMBER = re.compile(r"'*(.|[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?)")  # a number, or a single character: no formula
-MARKUP = re.compile(r"[\\|<]|&(?=#?\w+;)|\](?=\()")  # of Markdown: escapes, cells, HTML, references, links
+MARKUP = re.compile(r"[\\|<$]|&(?=#?\w+;)|\](?=\()")  # of Markdown
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -41,7 +41,7 @@ def plotted(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    r"""Text in Markdown, also in a cell of a table: no HTML, no links or pictures, no further cells.
+    r"""Text in Markdown, also in a cell of a table: no HTML, no links or pictures, no mathematics, no further cells.
 
     >>> print(markdown("<img src=x> | [a](b) &lt;"))
     &lt;img src=x> \| [a\](b) &amp;lt;

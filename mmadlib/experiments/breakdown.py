@@ -39,15 +39,16 @@ def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Se
               by: str = "modality", undefined: dict[str, dict[str, str]] | None = None,
               known: dict[tuple[int, ...], tuple[dict, dict]] | None = None,
               extra: Collection[str] = ()) -> dict[str, dict[str, float]]:
-    """Metrics over all defects ("all") and over those of each kind against the same normal samples: {kind: {metric: value}}.
+    """Metrics over the defects of each kind against the same normal samples: {kind: {metric: value}}.
 
-    by: "modality" (rgb, xyz, both, relation; what is not labelled counts in "all" only) or "defect".
+    by: "modality" ("all" for every defect, then rgb, xyz, both, relation; what is not labelled counts in "all" only) or
+    "defect", where a kind may have any name, also "all".
     undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores for the same
     metrics, so that a defect that is the only one of its modality is measured once. extra: see `metrics_of`.
     """
     kinds = ["good" if t.label == 0 else getattr(t, by) for t in truths]
     names = SUBSETS if by == "modality" else sorted(set(kinds) - {"good"})
-    chosen = {"all": list(range(len(truths)))}
+    chosen = {"all": list(range(len(truths)))} if by == "modality" else {}
     chosen |= {name: [i for i, k in enumerate(kinds) if k in ("good", name)] for name in names if name in kinds}
     known = {} if known is None else known
     result = {}

@@ -19,6 +19,7 @@ from mmadlib.atomic import atomic
 from mmadlib.errors import DataError, OutputError, explain
 from mmadlib.experiments.record import COLUMNS, KEYS, NUMBERS, collect, git
 from mmadlib.experiments.results import read_table
+from mmadlib.names import from_cell
 from mmadlib.paths import RESULTS, ROOT, RUNS, shipped, shown
 
 TOLERANCE = 0.02
@@ -45,7 +46,8 @@ def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFra
     """Where the committed table was found, and the table. Raises DataError when there is neither git nor a copy."""
     if (text := git(root, "show", f"HEAD:./{TABLE}")) is not None:
         types = {c: NUMBERS.get(c, str) for c in COLUMNS}
-        return "HEAD", pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False)[COLUMNS]
+        table = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False)[COLUMNS]
+        return "HEAD", table.map(lambda v: from_cell(v) if isinstance(v, str) else v)
     if not before.is_file():
         raise DataError(explain(shown(before), "is missing and this is no git checkout",
                                 "take results/results.csv from the download again and call `make reproduce`"))

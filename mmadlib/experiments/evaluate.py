@@ -29,6 +29,7 @@ from mmadlib.experiments.source import Chosen, Source
 from mmadlib.features import FeatureSet, Truth
 from mmadlib.methods import METHODS, Method, Scores
 from mmadlib.methods.trained import Trained
+from mmadlib.names import cell
 from mmadlib.prepare.grid import to_grid
 from mmadlib.progress import bar
 
@@ -154,19 +155,19 @@ def _not_writable(folder: Path, err: OSError) -> OutputError:
 
 
 def write_run(folder: Path, record: Record, test: Samples, truths: Sequence[Truth], scores: Sequence[Scores]) -> None:
-    """scores.csv (a row per test sample), maps.npz (float16), and last metrics.json: a folder that has it is complete.
+    """scores.csv (a row per test sample), maps.npz (float32), and last metrics.json: a folder that has it is complete.
 
     Raises OutputError; then the folder has no metrics.json.
     """
-    table = pd.DataFrame({"sample": [name_of(e) for e in test.entries],
-                          "label": [t.label for t in truths], "defect": [t.defect for t in truths],
+    table = pd.DataFrame({"sample": [cell(name_of(e)) for e in test.entries],
+                          "label": [t.label for t in truths], "defect": [cell(t.defect) for t in truths],
                           "modality": [t.modality for t in truths], "score": [s.image for s in scores]})
     try:
         (folder / "metrics.json").unlink(missing_ok=True)
         with atomic(folder / "scores.csv") as path:
             table.to_csv(path, index=False)
         with atomic(folder / "maps.npz") as path:
-            np.savez_compressed(path, maps=np.stack([s.map for s in scores]).astype(np.float16))
+            np.savez_compressed(path, maps=np.stack([s.map for s in scores]).astype(np.float32))
         write(record, folder)
     except OSError as err:
         raise _not_writable(folder, err) from None

@@ -20,6 +20,7 @@ from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.belonging import strangers
 from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, Record, collect, find_records, ordered
+from mmadlib.names import cell, from_cell
 from mmadlib.paths import RESULTS, RUNS, here, shipped, shown
 
 INTO = ("results", "own")  # where all rows go, if the user says so
@@ -55,6 +56,7 @@ def read_table(path: str | Path, columns: Sequence[str], later: Sequence[str] = 
     try:
         # keep_default_na: a variant called "none" is a name, not a missing value
         table = pd.read_csv(path, dtype={c: NUMBERS.get(c, str) for c in columns}, keep_default_na=False)
+        table = table.map(lambda v: from_cell(v) if isinstance(v, str) else v)
         return table.assign(**dict.fromkeys(set(later) - set(table), ""))[list(columns)]
     except (KeyError, ValueError) as err:
         raise DataError(explain(shown(path), f"is no table of {', '.join(columns)} ({err})",
@@ -87,10 +89,11 @@ def _rest(table: pd.DataFrame, fresh: pd.DataFrame, by: Sequence[str]) -> pd.Dat
 
 def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     csv = io.StringIO()
+    table = table.map(lambda v: cell(v) if isinstance(v, str) else v)
     table.to_csv(csv, index=False, lineterminator="\n", float_format=float_format)
-    if not path.is_file() or path.read_text() != csv.getvalue():
+    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != csv.getvalue():
         with atomic(path) as temporary:
-            temporary.write_text(csv.getvalue())
+            temporary.write_text(csv.getvalue(), encoding="utf-8")
 
 
 def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: str | None = None) -> Update:

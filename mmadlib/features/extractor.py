@@ -8,6 +8,9 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from mmadlib.checks import one_of
 from mmadlib.digest import digest_of
 from mmadlib.errors import DataError, MissingModality, SettingsError, WeightsError, explain, unknown
@@ -32,6 +35,8 @@ FAMILIES = {  # name -> (RGB, 3D)
 }
 PLACES = ("device", "rgb_weights", "rgb_sha256", "xyz_weights", "xyz_sha256")  # options that say where, not what
 FEWEST = 16  # valid points of a sample, its background removed, below which it has no 3D to speak of
+LEAST = 1e-4, 1e-6  # width of a cloud relative to its length, length relative to its distance: float32 keeps 6e-8
+LOOK = "check the cloud, or leave the sample out"
 
 
 def family(name: str) -> tuple[str, str]:
@@ -116,7 +121,9 @@ class Extractor:
         points, left = sample.valid.sum(), grid.valid.sum()
         if points < FEWEST or left < 2:  # one point has no spread to normalise by
             fault = f"has only {points} valid points, {left} of them on a grid of {o.size} px"
-            raise DataError(explain(sample.path or "sample", fault, "check the cloud, or leave the sample out"))
+            raise DataError(explain(sample.path or "sample", fault, LOOK))
+        if "xyz" not in missing and (fault := degenerate(grid.xyz[grid.valid])):
+            raise DataError(explain(sample.path or "sample", fault, LOOK))
         meta = {"family": self.family, **self.names, "size": o.size, "dataset": sample.dataset, "category": sample.category}
         meta["extraction"] = self.account | {"isolate": None if sample.missing == "xyz" else sample.isolated}
         for side in missing:
@@ -134,6 +141,15 @@ class Extractor:
 
     def __call__(self, sample: Sample) -> Features:
         return compose(self.tokens(sample))
+
+
+def degenerate(points: Float32[np.ndarray, "N 3"]) -> str:
+    """What is wrong with the shape of a cloud, N > 0; empty for one that spans a surface."""
+    centre = points.mean(0, dtype=np.float64)
+    _, width, length = np.sqrt(np.linalg.eigvalsh(np.cov(points.T.astype(np.float64), bias=True)).clip(0))
+    if not length > LEAST[1] * np.linalg.norm(centre):
+        return f"has its {len(points)} points all at one place"
+    return f"has its {len(points)} points all on one line" if not width > LEAST[0] * length else ""
 
 
 def _family_of(rgb: str, xyz: str) -> str:

@@ -27,7 +27,8 @@ AROUND = ("base_model", "state_dict", "model_state_dict", "model", "teacher", "m
 BEFORE = ("module", "model", "backbone", "encoder", "teacher", "base_model", "state_dict", "net", "network", "vit", "visual",
           "trunk", "feature_extractor", "image_encoder", "target_encoder", "MAE_encoder", "_orig_mod")
 # training scripts keep the best score as a number of NumPy's; it holds values and runs nothing
-SCALARS: list[Any] = [np.dtype, *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+SCALARS: list[Any] = [np.dtype, *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in
+                                  ("core", "_core")),
            *{type(np.dtype(code)) for code in "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "SU"}]
 AGAIN = "download it again"
 

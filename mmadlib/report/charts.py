@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from mmadlib.checks import one_of
+from mmadlib.names import plotted
 from mmadlib.report.draws import interval
 from mmadlib.report.plots import DEPTH
 
@@ -65,7 +66,7 @@ def _lines(ax: Axes, data: pd.DataFrame, shots: Sequence[str], looks: Looks, ban
 
 def _keys(names: Sequence[str], looks: Looks) -> list:
     return [plt.Line2D([], [], color=looks[n]["color"], marker=looks[n]["marker"], markersize=5, markeredgewidth=0,
-                       dashes=looks[n]["dashes"] or (None, None), label=n) for n in names]
+                       dashes=looks[n]["dashes"] or (None, None), label=plotted(n)) for n in names]
 
 
 def spread(wanted: ArrayLike, gap: float) -> np.ndarray:
@@ -96,7 +97,7 @@ def curve(data: pd.DataFrame, shots: Sequence[str], looks: Looks, ylabel: str, b
     heights = spread(ends["value"], 0.045 * (high - low))
     for name, place, value, y in zip(ends.index, ends["place"], ends["value"], heights, strict=True):
         arrow = {"arrowstyle": "-", "color": looks[name]["color"], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
-        ax.annotate(name, (place, value), (len(shots) - 0.85, y), color=looks[name]["color"], va="center",
+        ax.annotate(plotted(name), (place, value), (len(shots) - 0.85, y), color=looks[name]["color"], va="center",
                     fontsize=9, annotation_clip=False, arrowprops=arrow)
     return fig
 
@@ -111,7 +112,7 @@ def curves(data: pd.DataFrame, shots: Sequence[str], panels: Mapping[str, str], 
     fig, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.7 * rows), squeeze=False, sharey=share)
     for ax, (value, title) in zip(axes.flat, panels.items(), strict=False):
         _lines(ax, data[data[by] == value], shots, looks, band, bare)
-        ax.set(title=title, ylabel=ylabel)
+        ax.set(title=plotted(title), ylabel=ylabel)
     for ax in axes.flat[len(panels):]:
         ax.set_axis_off()
     axes.flat[len(panels)].legend(handles=_keys(present(data, looks), looks), loc="center left", fontsize=9, handlelength=3)
@@ -123,8 +124,8 @@ def _beside(subsets: Sequence[str], names: Sequence[str], xlabel: str) -> tuple[
     size = 2.2 * len(subsets) + 2, 0.3 * len(names) + 1.1
     fig, axes = plt.subplots(1, len(subsets), figsize=size, sharey=True, squeeze=False)
     for ax, subset in zip(axes.flat, subsets, strict=True):
-        ax.set(title=subset, xlim=(0, 1.03), xlabel=xlabel)
-    axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+        ax.set(title=plotted(subset), xlim=(0, 1.03), xlabel=xlabel)
+    axes[0, 0].set(yticks=range(len(names)), yticklabels=[plotted(name) for name in names], ylim=(len(names) - 0.5, -0.5))
     return fig, axes
 
 
@@ -157,7 +158,7 @@ def pairs(table: pd.DataFrame, subsets: Sequence[str], looks: Looks, labels: tup
             ends = [table.at[name, (label, subset)] for label in labels]
             ax.plot(ends, [y, y], color="#cccccc", lw=2, zorder=0)
             for value, label, colour in zip(ends, labels, ("#777777", "#D55E00"), strict=True):
-                ax.scatter(value, y, color=colour, s=26, label=label if y == 0 else None)
+                ax.scatter(value, y, color=colour, s=26, label=plotted(label) if y == 0 else None)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=9)
     return fig
 
@@ -168,8 +169,8 @@ def heat(tables: Mapping[str, pd.DataFrame], label: str, columns: int = 3) -> Fi
     fig, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 2.5 * rows), squeeze=False, sharex=True, sharey=True)
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         image = ax.imshow(table, cmap=DEPTH, vmin=0.3, vmax=1, aspect="auto")
-        ax.set(xticks=range(table.shape[1]), xticklabels=table.columns, title=name)
-        ax.set(yticks=range(len(table)), yticklabels=table.index)
+        ax.set(xticks=range(table.shape[1]), xticklabels=[plotted(column) for column in table.columns], title=plotted(name))
+        ax.set(yticks=range(len(table)), yticklabels=[plotted(line) for line in table.index])
         for (i, j), value in np.ndenumerate(table.to_numpy(float)):
             ax.text(j, i, "–" if np.isnan(value) else f"{value:.2f}", ha="center", va="center", fontsize=8,
                     color="w" if value < 0.65 else "k")

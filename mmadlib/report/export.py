@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mmadlib.atomic import atomic
 from mmadlib.errors import OutputError, explain
+from mmadlib.names import cell, markdown, printable
 from mmadlib.paths import here, shown
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
@@ -26,7 +28,7 @@ def latex(text: str) -> str:
     >>> print(latex("CPIR [ours_pred*] -0.1 ± 50 %"))
     CPIR {[}ours\_pred*] $-$0.1 $\pm$ 50 \%
     """
-    return MINUS.sub("$-$", "".join(LATEX.get(c, c) for c in text))
+    return MINUS.sub("$-$", "".join(LATEX.get(c, c) for c in printable(text)))
 
 
 def _grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
@@ -44,12 +46,16 @@ def _grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
     return ([] if numbered else names) + [str(c) for c in table.columns], lines, 1 if numbered else len(names)
 
 
+def _safe(value: Any) -> Any:
+    return cell(value) if isinstance(value, str) else value
+
+
 def to_markdown(table: pd.DataFrame, caption: str) -> str:
     """A GitHub table under its caption."""
     heading, lines, labels = _grid(table)
     rule = ["---"] * labels + ["---:"] * (len(heading) - labels)
-    body = ["| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in [heading, rule, *lines]]
-    return "\n".join([caption, "", *body]) + "\n"
+    body = ["| " + " | ".join(map(markdown, line)) + " |" for line in [heading, rule, *lines]]
+    return "\n".join([markdown(caption), "", *body]) + "\n"
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
@@ -70,7 +76,8 @@ def export(table: pd.DataFrame, name: str, folder: str | Path, caption: str,
     """
     folder = here(folder)
     plain = table if numbers is None else numbers
-    texts = {".csv": plain.to_csv(index=any(plain.index.names), float_format="%.4f", lineterminator="\n"),
+    safe = plain.rename(columns=_safe, index=_safe).map(_safe)
+    texts = {".csv": safe.to_csv(index=any(plain.index.names), float_format="%.4f", lineterminator="\n"),
              ".md": to_markdown(table, caption), ".tex": to_latex(table, caption, name)}
     written = []
     for suffix, content in texts.items():

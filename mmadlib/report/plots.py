@@ -21,6 +21,7 @@ from matplotlib.rcsetup import cycler
 from numpy.typing import ArrayLike
 
 from mmadlib.atomic import atomic
+from mmadlib.names import plotted
 
 DEPTH, SCORE = "cividis", "inferno"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -116,7 +117,7 @@ def show_samples(rows: Sequence[Shown]) -> Figure:
         for ax, name in zip(line, ("picture", "3D scan", "anomaly map"), strict=False):
             outline(ax, row["mask"][window])
             _bare(ax, name if i == 0 else "")
-        line[0].set_ylabel(row.get("title", ""))
+        line[0].set_ylabel(plotted(row.get("title", "")))
     return fig
 
 
@@ -129,7 +130,7 @@ def score_strip(scores: ArrayLike, groups: ArrayLike, order: Sequence[str] | Non
         values = np.sort(scores[groups == group])
         jitter = (np.arange(len(values)) % 5 - 2) * 0.07  # overlapping dots stay countable
         ax.scatter(values, y + jitter, s=16, alpha=0.75, linewidths=0, color="#777777" if group == "good" else PALETTE[1])
-    ax.set(yticks=range(len(order)), yticklabels=list(reversed(order)), xlabel="image anomaly score")
+    ax.set(yticks=range(len(order)), yticklabels=[plotted(group) for group in reversed(order)], xlabel="image anomaly score")
     return fig
 
 

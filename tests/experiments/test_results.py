@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 from records import store
 
@@ -99,3 +101,18 @@ def test_a_foreign_table_is_refused_and_kept(tmp_path, text):
     with pytest.raises(DataError, match=r"results\.csv.*git checkout"):
         merge_results(tmp_path / "runs", tmp_path)
     assert path.read_text() == text and not (tmp_path / "runs.csv").exists()
+
+
+def test_a_name_starts_no_formula_and_is_read_back_equal(tmp_path):
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    names = ["=1+1", "@sum", "'=1", "-dash", "plain"]
+    for name in names:
+        store(runs, category=name, draw=["=2", "+a"])
+    merge_results(runs, results)
+    before = {p.name: p.read_bytes() for p in results.glob("*.csv")}
+    cells = {value for p in results.glob("*.csv") for row in csv.reader(p.read_text().splitlines()) for value in row}
+    assert "'=1+1" in cells and not [c for c in cells if c[:1] in "=+-@" and c.strip("-")]
+    assert set(read_results(results)["category"]) == set(read_runs(results)["category"]) == set(names)
+    assert set(read_runs(results)["draw"]) == {"=2 +a"}
+    merge_results(runs, results)
+    assert {p.name: p.read_bytes() for p in results.glob("*.csv")} == before

@@ -172,6 +172,22 @@ def test_an_almost_empty_cloud_is_named(points, tmp_path):
         extract(sample.with_(xyz=xyz, valid=None), size=96)
 
 
+@pytest.mark.parametrize(("axes", "fault"), [(0, "all at one place"), (1, "all on one line"), (2, "")])
+@pytest.mark.parametrize("noise", [0, 3e-8])
+def test_a_cloud_that_spans_no_surface_is_named(axes, fault, noise, tmp_path):
+    sample = dome(path=tmp_path / "003.png")
+    v, u = (0.04 * (i / 96 - 0.5) for i in np.mgrid[:96, :96])
+    steps = np.stack([u * (axes > 0) + v * (axes > 1), 2 * u * (axes > 0) - v * (axes > 1), 0 * u], -1)
+    jitter = np.random.default_rng(0).normal(0, noise, steps.shape)
+    sample = sample.with_(xyz=(steps + jitter + [0.1, 0.2, 0.5]).astype(np.float32) * sample.valid[..., None], valid=None)
+    if fault:
+        with pytest.raises(DataError, match=rf"003\.png: has its \d+ points {fault}; check the cloud"):
+            extract(sample, size=96)
+        assert extract(sample.with_(missing="xyz"), "descriptors", "none", size=96).meta["missing"] == "xyz"
+    else:
+        assert np.isfinite(extract(sample, size=96).xyz.tokens).all()  # a flat part is a part
+
+
 def test_points_are_counted_before_the_cloud_is_made_smaller():
     sample = dome(400)
     sparse = np.zeros((400, 400), bool)

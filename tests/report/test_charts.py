@@ -121,3 +121,16 @@ def test_heat_writes_every_cell():
     fig = charts.heat(tables, "image AUROC")
     assert [ax.get_title() for ax in fig.axes[:2]] == ["CFM", "CPIR"]
     assert [t.get_text() for t in fig.axes[0].texts] == ["0.91", "–"]
+
+
+@pytest.mark.parametrize("name", ["$x", "a$b$c", "$\\frac{$", "\\alpha"])
+def test_names_stand_as_they_are(name):
+    looks = {name: LOOKS["CFM"]}
+    data = pd.DataFrame({"name": name, "shots": ["1", "2"], "value": [0.5, 0.6], "subset": name, "category": name})
+    beside = pd.DataFrame([[0.5, 0.6]], index=[name], columns=pd.MultiIndex.from_product([[name, "other"], [name]]))
+    figures = [charts.curve(data, ("1", "2"), looks, "y"), charts.curves(data, ("1", "2"), {name: name}, looks, "y"),
+               charts.dots(data, [name], looks, "x"), charts.pairs(beside, [name], looks, (name, "other"), "x"),
+               charts.heat({name: pd.DataFrame([[0.5]], index=[name], columns=[name])}, "y", 1)]
+    for fig in figures:
+        fig.canvas.draw()
+        mpl.pyplot.close(fig)

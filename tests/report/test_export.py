@@ -40,6 +40,19 @@ def test_markdown_escapes_its_bars(table):
                      "| CPIR [ours_pred*] | 0.912 ± 0.013 | -0.250 |", "| A&B \\| 5% | not run | - |"]
 
 
+def test_names_are_no_markup_and_no_formulas(tmp_path):
+    odd = pd.DataFrame({"=1+1": ["<img src=x onerror=alert(1)>", "@sum(a)"], "n": [-0.5, 1]},
+                       index=pd.Index(["=cmd|' /c calc'!a", "\\alpha$_^~#%&{}\n"], name="method"))
+    plain, marked, latex = export.export(odd, "odd", tmp_path, "Of <b>all</b>.")
+    with plain.open(newline="") as file:
+        assert list(csv.reader(file)) == [["method", "'=1+1", "n"],
+                                          ["'=cmd|' /c calc'!a", "<img src=x onerror=alert(1)>", "-0.5000"],
+                                          ["\\alpha$_^~#%&{}\n", "'@sum(a)", "1.0000"]]
+    assert "<" not in marked.read_text() and len(marked.read_text().splitlines()) == 6
+    assert r"| \\alpha\$_^~#%&{}\\x0a | @sum(a) | 1.000 |" in marked.read_text()
+    assert r"\textbackslash{}alpha\$\_\textasciicircum{}\textasciitilde{}\#\%\&\{\}" in latex.read_text()
+
+
 def test_tables_without_names_or_with_two_levels(table):
     assert export.to_markdown(table.reset_index(drop=True), "c").splitlines()[2:4] == ["| 1 | I_x |", "| --- | ---: |"]
     two = pd.DataFrame({"bagel": ["0.9"]}, index=pd.MultiIndex.from_tuples([("CFM", "published")], names=["method", ""]))

@@ -92,3 +92,13 @@ def test_rows_are_cropped_to_their_object(tilted):
     row = {"rgb": np.zeros((40, 50, 3), np.uint8), "xyz": tilted, "mask": region, "object": region}
     relief = plots.show_samples([row]).axes[1].images[0].get_array()
     assert relief.shape == (22, 22) and (~np.ma.getmaskarray(relief)).sum() == 100
+
+
+@pytest.mark.parametrize("name", ["$x", "a$b$c", "$\\frac{$", "\\alpha", "pi\udce8ce"])
+def test_names_in_figures_stand_as_they_are(name):
+    figures = [plots.show_samples([{"rgb": np.zeros((8, 8, 3), np.uint8), "xyz": np.zeros((8, 8, 3), np.float32),
+                                    "mask": np.zeros((8, 8), bool), "title": name}]),
+               plots.score_strip([1, 2], [name, name])]
+    for fig in figures:
+        fig.canvas.draw()
+        plt.close(fig)
