@@ -18,3 +18,7 @@ from .results import read_results as read_results
 from .results import read_runs as read_runs
 from .source import Source as Source
 from .sweep import run_sweep as run_sweep
+from .texts import parse_mapping as parse_mapping
+from .texts import parse_options as parse_options
+from .texts import parse_reader as parse_reader
+from .texts import parse_settings as parse_settings

@@ -18,7 +18,7 @@ FILES = {"__main__", "atomic", "digest", "errors", "names", "paths", "progress",
          "data/convert/road", "data/rendered",
          *(f"experiments/{name}" for name in ("belonging", "causes", "cells", "compare", "cost", "estimate", "forecast",
                                               "grids", "identity", "notebook", "params", "plan", "record", "results",
-                                              "standing", "sweep"))}
+                                              "standing", "sweep", "texts"))}
 ROOMS = {"render", "report"}  # nor on these rooms, but what a notebook shows depends on the second
 FACES = ("__init__.pyi", "__init__.py")  # what a room exports; the stub is the one to read where there are both
 TABLES = ("__init__.py", "methods/__init__.py")  # the version, the names of all methods

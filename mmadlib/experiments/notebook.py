@@ -13,6 +13,7 @@ from typing import Any
 
 from mmadlib.errors import MmadError, SettingsError, explain
 from mmadlib.experiments.params import check, collect_parameters, declared_types
+from mmadlib.experiments.texts import checked
 from mmadlib.names import printable
 from mmadlib.paths import NOTEBOOKS, ROOT, real, shown
 
@@ -29,11 +30,11 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     """Execute `nb` with `params` in a python3 kernel of this environment, started in the workspace.
 
     The executed notebook is written to `out` and stays there when a cell fails. Raises SettingsError before anything is
-    run or written (missing file, no parameters cell, unknown name, wrong type, `out` inside notebooks/ or not writable) and
-    NotebookError when a cell fails.
+    run or written (missing file, no parameters cell, unknown name, wrong type, settings that do not exist, `out` inside
+    notebooks/ or not writable) and NotebookError when a cell fails.
     """
     nb, out = real(nb), real(out)
-    checked = check(params or {}, declared_types(nb), nb)
+    values = checked(nb, check(params or {}, declared_types(nb), nb))
     if out.suffix != ".ipynb" or out == nb or out.is_relative_to(NOTEBOOKS):
         raise SettingsError(explain(shown(out), "is no place for an executed notebook",
                                     "give an .ipynb path outside notebooks/, e.g. under runs/"))
@@ -45,7 +46,7 @@ def run_notebook(nb: str | Path, out: str | Path, params: Mapping[str, Any] | No
     _writable(out)
     try:
         with _surroundings():
-            papermill.execute_notebook(str(nb), str(out), checked, kernel_name="python3", cwd=str(ROOT),
+            papermill.execute_notebook(str(nb), str(out), values, kernel_name="python3", cwd=str(ROOT),
                                        progress_bar=sys.stderr.isatty(), extra_arguments=QUIET)
     except papermill.PapermillExecutionError as err:
         raise NotebookError(f"{shown(nb)}: cell {err.exec_count} failed with {err.ename}: {err.evalue}\n"

@@ -6,15 +6,42 @@ nothing. Here both are errors, and so are wrong types.
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mmadlib.errors import SettingsError, explain, unknown
 from mmadlib.paths import shown
-from mmadlib.untrusted import read_mapping
+from mmadlib.untrusted import read_mapping, regular
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+def _inspected(nb: Path) -> dict[str, Any]:
+    """What papermill says of each parameter. Raises SettingsError."""
+    try:
+        import papermill  # here: it takes a second to import, and `--help` should not
+    except ModuleNotFoundError:
+        raise SettingsError("papermill runs notebooks and is not installed; pip install 'mmadlib[notebooks]'") from None
+    if not nb.exists():
+        raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
+    regular(nb, SettingsError)
+    try:
+        return papermill.inspect_notebook(str(nb))
+    except Exception:  # nbformat raises whatever the content makes it stumble over
+        raise SettingsError(explain(shown(nb), "is not a notebook", "give the path of an .ipynb file")) from None
+
+
+def default_values(nb: Path) -> dict[str, Any]:
+    """The parameters as they stand in the notebook; those that are no plain values are left out. Raises SettingsError."""
+    found = {}
+    for name, parameter in _inspected(nb).items():
+        with suppress(ValueError, SyntaxError):
+            found[name] = ast.literal_eval(parameter["default"])
+    return found
 
 
 def declared_types(nb: Path) -> dict[str, str]:
@@ -22,16 +49,7 @@ def declared_types(nb: Path) -> dict[str, str]:
 
     Raises SettingsError when the file or the cell is missing, or when a parameter has no type out of TYPES.
     """
-    try:
-        import papermill  # here: it takes a second to import, and `--help` should not
-    except ModuleNotFoundError:
-        raise SettingsError("papermill runs notebooks and is not installed; pip install 'mmadlib[notebooks]'") from None
-    if not nb.is_file():
-        raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
-    try:
-        types = {name: p["inferred_type_name"] for name, p in papermill.inspect_notebook(str(nb)).items()}
-    except Exception:  # nbformat raises whatever the content makes it stumble over
-        raise SettingsError(explain(shown(nb), "is not a notebook", "give the path of an .ipynb file")) from None
+    types = {name: p["inferred_type_name"] for name, p in _inspected(nb).items()}
     if not types:
         raise SettingsError(explain(shown(nb), "has no cell tagged 'parameters' with typed values", "tag one"))
     for name, kind in types.items():
@@ -50,7 +68,10 @@ def parse(name: str, text: str, kind: str) -> Any:
 
 
 def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict[str, Any]:
-    """The parameters, with int accepted for float. Raises SettingsError on an unknown name or a wrong type."""
+    """The parameters, with int accepted for float, and named values for a text, as JSON.
+
+    Raises SettingsError on an unknown name or a wrong type.
+    """
     checked = {}
     for name, value in params.items():
         if name not in types:
@@ -58,6 +79,8 @@ def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict
         want = TYPES[types[name]]
         if want is float and type(value) is int:
             value = float(value)
+        if want is str and isinstance(value, dict):
+            value = json.dumps(value)
         if type(value) is not want:  # not isinstance: True is an int in Python, never in a parameters cell
             raise SettingsError(f"{nb.name}: parameter {name}={value!r}: expected {types[name]}, got {type(value).__name__}")
         checked[name] = value
