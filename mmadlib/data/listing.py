@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from mmadlib.atomic import is_temporary
@@ -38,9 +39,10 @@ def inside(folder: Path) -> list[Path]:
 def folders(root: Path) -> list[str]:
     """Names of the visible sub-folders, sorted. Raises DataError when `root` is not a folder, or a hidden one has samples."""
     there = [p for p in inside(root) if p.is_dir()]
-    for path in there:
-        if path.name.startswith(".") and any(p.name.casefold() in INSIDE for p in inside(path)):
-            raise _hidden(path)
+    for path in [p for p in there if p.name.startswith(".")]:
+        with suppress(OSError):  # what a system hides may not be looked into
+            if any(p.name.casefold() in INSIDE for p in path.iterdir()):
+                raise _hidden(path)
     return sorted(p.name for p in there if not p.name.startswith("."))
 
 

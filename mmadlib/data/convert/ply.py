@@ -55,4 +55,4 @@ def least_size(header: bytes) -> float:
             vertices = int(words[2]) if inside else vertices
         elif inside and words[0] == "property":
             row += BYTES.get(words[1], 0) if binary else 2
-    return len(head) + len(end) + vertices * row
+    return len(head) + len(end) + vertices * max(row, 1)  # not even a list takes no byte

@@ -143,8 +143,8 @@ def _commit(src: Path) -> str:
     """The commit of the set: from the clone, or from the note beside a reduced copy; otherwise "unknown"."""
     head, note = src / ".git" / "HEAD", src / "SOURCE.txt"
     text = read_text(head) if head.is_file() else read_text(note) if note.is_file() else ""
-    if text.startswith("ref: "):
-        ref = src / ".git" / text.removeprefix("ref: ").strip()
+    if found := re.fullmatch(r"ref: (refs(/[\w-][\w.-]*)+)\s*", text):  # no path that leaves the folder
+        ref = src / ".git" / found[1]
         text = read_text(ref) if ref.is_file() else ""
     found = re.search(r"\b[0-9a-f]{40}\b", text)
     return found.group() if found else "unknown"
