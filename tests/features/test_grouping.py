@@ -111,6 +111,13 @@ def test_blends_equal_the_official_ones(case):
     np.testing.assert_allclose(blended, golden[f"out.{case}.interp64"], rtol=0, atol=1e-6)
 
 
+def test_a_single_centre_is_copied_as_officially():
+    golden = np.load(DATA / "interpolation.npz")
+    index, weight = three_nearest(golden["in.small.points"], golden["in.small.centers"][:1])
+    copied = (golden["in.small.feats"][:, index] * weight).sum(-1).T
+    np.testing.assert_array_equal(copied, golden["out.small.interp_one_centre"])
+
+
 def test_a_point_at_a_centre_takes_its_feature():
     centres = CLOUDS["random"][:30]
     index, weight = three_nearest(centres, centres)
