@@ -14,6 +14,7 @@ from mmadlib.features.dino import Dino
 from mmadlib.features.point_mae import PointMAE
 from mmadlib.prepare import isolate
 from mmadlib.prepare.grid import to_grid
+from mmadlib.sample import Sample
 
 
 @pytest.mark.parametrize("name", ["descriptors", "random"])
