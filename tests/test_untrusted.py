@@ -31,14 +31,17 @@ def test_plain_values_are_read_from_yaml_and_json_alike(tmp_path):
     BOMB, f"base: &a {{{', '.join(f'k{i}: 1' for i in range(50))}}}\nb: [{', '.join(['{<<: [*a, *a]}'] * (VALUES // 100))}]",
     "a: &a [*a]", "a: &a {b: *a}", "[" * 100_000, "a: " * 100_000, "{a: " * 100_000, "- " * 100_000, f"a: {'9' * 70_000}",
     f"a: {'9' * 10_000}", "a: !!python/object/apply:os.system ['true']", "!!python/object:os.X {}", "a: !!binary aGk=",
-    "a: !own 1", "a: !!set {b}", "? [1, 2]\n: 3", "a: 1\n  b: 2", "%YAML 9\n", "a: \x00", "--- a\n--- b", "a: *b", "a: ="])
+    "a: !own 1", "a: !!set {b}", "? [1, 2]\n: 3", "a: 1\n  b: 2", "%YAML 9\n", "a: \x00", "--- a\n--- b", "a: *b", "a: =",
+    f"a: {'1:' * 400}1.5"])
 def test_yaml_that_is_refused_at_once(text):
     with pytest.raises(ValueError) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value) and 5 < len(str(caught.value)) < 300
 
 
-def test_the_limits_of_depth_and_number():
+def test_the_limits_of_depth_number_and_length():
+    with pytest.raises(ValueError, match="a value of 70,000 characters, line 1"):
+        parse_yaml(f"a: {'9' * 70_000}")
     assert parse_yaml("[" * DEPTH + "]" * DEPTH) == parse_json("[" * DEPTH + "]" * DEPTH)
     for parse in (parse_yaml, parse_json):
         with pytest.raises(ValueError, match=f"nested deeper than {DEPTH}"):

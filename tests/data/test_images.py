@@ -152,3 +152,41 @@ def test_palette_pictures_are_read_by_colour(tmp_path):
     path = tmp_path / "p.png"
     Image.fromarray(np.dstack([spot()] * 3)).convert("P", palette=Image.Palette.ADAPTIVE, colors=2).save(path)
     assert (read_mask(path) == (spot() > 0)).all()
+
+
+def test_a_tile_of_absurd_size_is_named(tmp_path):
+    path = tmp_path / "a.tiff"
+    tifffile.imwrite(path, table(), photometric="rgb", tile=(16, 16))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name in ("TileLength", "TileWidth"):
+            file.pages.first.tags[name].overwrite(2**15)
+    with pytest.raises(DataError, match=r"a\.tiff: has 32768 x 32768 values, more than"):
+        read_xyz(path)
+
+
+def test_a_description_that_names_another_file_is_not_followed(tmp_path):
+    named = [f'<UUID FileName="{name}.tiff">urn:uuid:{name}</UUID>' for name in "ab"]
+    planes = "".join(f'<TiffData IFD="0" FirstT="{i}" PlaneCount="1">{uuid}</TiffData>' for i, uuid in enumerate(named))
+    ome = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:a">'
+           '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="float" SizeX="64" SizeY="48" SizeC="3" SizeZ="1" SizeT="2">'
+           f'<Channel ID="Channel:0:0" SamplesPerPixel="3"/>{planes}</Pixels></Image></OME>')
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tiff", table(), photometric="rgb", description=ome, metadata=None)
+    assert tifffile.imread(tmp_path / "a.tiff").shape == (2, 48, 64, 3)
+    assert read_xyz(tmp_path / "a.tiff").shape == (48, 64, 3)
+
+
+def test_postscript_is_given_to_no_program(tmp_path, monkeypatch):
+    def run(*_, **__):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="no picture"):
+        read_pixels(tmp_path / "a.png")
+
+
+def test_a_coordinate_beyond_single_precision_is_no_point(tmp_path):
+    xyz = table().astype(np.float64)
+    xyz[3, 4, 2] = 1e300
+    assert np.argwhere((read_xyz(tiff(tmp_path / "a.tiff", xyz)) == 0).all(-1)).tolist() == [[3, 4]]

@@ -306,3 +306,10 @@ def test_a_3d_method_finds_the_defect_and_others_refuse(tmp_path):
     np.testing.assert_array_equal(again.score(test[1]).map, bad.map)
     with pytest.raises(MissingModality, match="nearest: a sample has no RGB features"):
         Nearest(bank="joint").fit(train, progress=False)
+
+
+def test_more_chunks_than_can_be_listed_are_refused(tmp_path, monkeypatch):
+    official(tmp_path)
+    monkeypatch.setattr("mmadlib.data.polyurethane.CHUNKS", 2)
+    with pytest.raises(DataError, match=r"train\.npy: has 3 chunks, more than 2"):
+        load("polyurethane", PART, "train", root=tmp_path)
