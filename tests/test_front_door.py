@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import subprocess
@@ -127,3 +128,11 @@ def test_folders_that_are_typed_are_those_that_are_read_and_written(monkeypatch,
 def test_help_is_quick():
     code = "import sys; from mmadlib.__main__ import parser; parser(); print(*{'torch', 'pandas'} & set(sys.modules))"
     assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_terminal_that_lacks_letters_gets_escapes(tmp_path, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stderr", stream)
+    assert main(["preprocess", str(tmp_path / "pi\u00e8ce"), str(tmp_path / "out")]) == 2
+    stream.flush()
+    assert b"pi\\xe8ce: is not a folder" in stream.buffer.getvalue()

@@ -255,6 +255,11 @@ def test_files_of_parameters(tmp_path, capsys, kind, suffix):
     assert not (tmp_path / "out.ipynb").exists()
 
 
+def test_a_notebook_is_a_file(tmp_path, capsys):
+    fifo(tmp_path / "a.ipynb")
+    assert "a.ipynb: is a pipe" in refused(capsys, "run", tmp_path / "a.ipynb", tmp_path / "out.ipynb")
+
+
 def test_nothing_hangs_on_the_command_line(tmp_path):
     (tmp_path / "bomb.yaml").write_text(BOMB)
     fifo(tmp_path / "pipe.yaml")

@@ -18,6 +18,7 @@ from mmadlib.paths import shown
 from mmadlib.untrusted import read_mapping, regular
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+NAMES = ("settings", "options", "reader")  # parameters that hold named values, as text: mmadlib.experiments.texts
 
 
 def _inspected(nb: Path) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def parse(name: str, text: str, kind: str) -> Any:
 
 
 def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict[str, Any]:
-    """The parameters, with int accepted for float, and named values for a text, as JSON.
+    """The parameters, with int accepted for float, and named values for the texts of NAMES, as JSON.
 
     Raises SettingsError on an unknown name or a wrong type.
     """
@@ -79,7 +80,7 @@ def check(params: Mapping[str, Any], types: Mapping[str, str], nb: Path) -> dict
         want = TYPES[types[name]]
         if want is float and type(value) is int:
             value = float(value)
-        if want is str and isinstance(value, dict):
+        if name in NAMES and want is str and isinstance(value, dict):
             value = json.dumps(value)
         if type(value) is not want:  # not isinstance: True is an int in Python, never in a parameters cell
             raise SettingsError(f"{nb.name}: parameter {name}={value!r}: expected {types[name]}, got {type(value).__name__}")

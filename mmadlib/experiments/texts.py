@@ -16,10 +16,9 @@ from typing import Any
 
 from mmadlib.checks import one_of
 from mmadlib.errors import SettingsError
-from mmadlib.experiments.params import default_values
+from mmadlib.experiments.params import NAMES, default_values
 from mmadlib.untrusted import parse_json, parse_yaml
 
-NAMES = ("settings", "options", "reader")  # parameters of notebooks that are such texts
 WORDS = {"None": None, "True": True, "False": False}
 
 

@@ -147,9 +147,9 @@ def degenerate(points: Float32[np.ndarray, "N 3"]) -> str:
     """What is wrong with the shape of a cloud, N > 0; empty for one that spans a surface."""
     centre = points.mean(0, dtype=np.float64)
     _, width, length = np.sqrt(np.linalg.eigvalsh(np.cov(points.T.astype(np.float64), bias=True)).clip(0))
-    if not length > LEAST[1] * np.linalg.norm(centre):
+    if length <= LEAST[1] * np.linalg.norm(centre):
         return f"has its {len(points)} points all at one place"
-    return f"has its {len(points)} points all on one line" if not width > LEAST[0] * length else ""
+    return f"has its {len(points)} points all on one line" if width <= LEAST[0] * length else ""
 
 
 def _family_of(rgb: str, xyz: str) -> str:

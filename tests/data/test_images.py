@@ -167,8 +167,10 @@ def test_a_tile_of_absurd_size_is_named(tmp_path):
 def test_a_description_that_names_another_file_is_not_followed(tmp_path):
     named = [f'<UUID FileName="{name}.tiff">urn:uuid:{name}</UUID>' for name in "ab"]
     planes = "".join(f'<TiffData IFD="0" FirstT="{i}" PlaneCount="1">{uuid}</TiffData>' for i, uuid in enumerate(named))
-    ome = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:a">'
-           '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="float" SizeX="64" SizeY="48" SizeC="3" SizeZ="1" SizeT="2">'
+    ome = ('<?xml version="1.0"?>'
+           '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:a">'
+           '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="float" SizeX="64" SizeY="48" '
+           'SizeC="3" SizeZ="1" SizeT="2">'
            f'<Channel ID="Channel:0:0" SamplesPerPixel="3"/>{planes}</Pixels></Image></OME>')
     for name in "ab":
         tifffile.imwrite(tmp_path / f"{name}.tiff", table(), photometric="rgb", description=ome, metadata=None)

@@ -104,3 +104,9 @@ def test_the_command_line(place, monkeypatch, capsys):
     kept = []
     monkeypatch.setattr(compare, "keep", lambda: kept.append(BEFORE))
     assert main(["compare", "--keep"]) == 0 and len(kept) == 1
+
+
+def test_names_that_stand_behind_an_apostrophe_are_the_same_names(monkeypatch):
+    text = table(0.5).assign(category="'=1+1").to_csv(index=False)
+    monkeypatch.setattr(compare, "git", lambda *_: text)
+    assert committed()[1]["category"].tolist() == ["=1+1"]

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from mmadlib.__main__ import main
 from mmadlib.errors import SettingsError, UnknownName
 from mmadlib.experiments import parse_mapping, parse_options, parse_reader, parse_settings, texts
+from mmadlib.experiments.params import check
 from mmadlib.experiments.texts import checked
 from mmadlib.paths import NOTEBOOKS
 
@@ -81,6 +82,13 @@ def test_a_notebook_gets_json_of_the_right_method(tmp_path):
     assert checked(free, {"settings": "anything=2"}) == {"settings": '{"anything": 2}'}
     given = {"settings": '{"epochs":2}', "options": ""}
     assert checked(NOTEBOOKS / "20_cfm.ipynb", given) == given
+
+
+def test_a_file_of_parameters_may_hold_them_as_values():
+    nb, types = NOTEBOOKS / "20_cfm.ipynb", {"settings": "str", "category": "str"}
+    assert checked(nb, check({"settings": {"epochs": 2}}, types, nb)) == {"settings": '{"epochs": 2}'}
+    with pytest.raises(SettingsError, match="expected str, got dict"):
+        check({"category": {"keyed": 1}}, types, nb)
 
 
 @pytest.mark.parametrize(("pair", "fault"), [

@@ -233,7 +233,7 @@ NAN, INF = torch.tensor([1.0, torch.nan]), torch.tensor([1.0, -torch.inf])
     (lambda p: (p / "settings.json").write_text('{"a": ' * 10_000 + "1" + "}" * 10_000), "RecursionError"),
     (lambda p: (p / "settings.json").write_text(" " * 2**21), "settings.json is larger than 1 MiB"),
     (lambda p: (p / "settings.json").write_text('{"method": "cfm", "seed": ' + "9" * 5000 + "}"), "no whole cfm model"),
-], ids=str)
+])
 def test_one_clear_error(saved, damage, match):
     damage(saved)
     before = {path.name: path.read_bytes() for path in saved.iterdir()}

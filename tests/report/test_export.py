@@ -51,6 +51,7 @@ def test_names_are_no_markup_and_no_formulas(tmp_path):
     assert "<" not in marked.read_text() and len(marked.read_text().splitlines()) == 6
     assert r"| \\alpha\$_^~#%&{}\\x0a | @sum(a) | 1.000 |" in marked.read_text()
     assert r"\textbackslash{}alpha\$\_\textasciicircum{}\textasciitilde{}\#\%\&\{\}" in latex.read_text()
+    assert r"\}\textbackslash{}x0a & @sum(a) & 1.000 \\" in latex.read_text()
 
 
 def test_tables_without_names_or_with_two_levels(table):
