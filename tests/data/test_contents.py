@@ -86,3 +86,14 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
     for name, fault in (("pipe.png", "no regular file"), ("missing.png", "does not exist"), ("", "no regular file")):
         with pytest.raises(DataError, match=fault):
             Contents(tmp_path / "tables").digest(tmp_path / name if name else tmp_path)
+
+
+def test_names_of_any_bytes_are_remembered(tmp_path, reads):
+    folder = tmp_path / os.fsdecode(b"pi\xe8ce")
+    folder.mkdir()
+    path = folder / os.fsdecode(b"\xff.png")
+    path.write_bytes(b"one")
+    first = Contents(tmp_path / "tables")
+    digest = first.digest(path)
+    first.keep()
+    assert Contents(tmp_path / "tables").digest(path) == digest and len(reads) == 1
