@@ -86,7 +86,7 @@ def outcome(tree: Path, tests: list[str], seconds: dict[str, float]) -> bool:
 
 def copied(folder: Path) -> Path:
     """What the tests of the rooms need, copied."""
-    for name in ("mmadlib", "tests"):
+    for name in ("mmadlib", "tests", "workflow"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
