@@ -72,3 +72,16 @@ def test_a_training_is_named_by_all_that_decides_it():
     names += [m.identity([a, b], "fit") for m in (method(seed=6), method(lr=0.01), other(seed=5))]
     assert len(set(names)) == len(names) == 10
     assert method().identity(shared_latent(2), "fit") == names[0]
+
+
+def test_a_loaded_model_has_the_trained_networks(tmp_path):
+    trained = CFM(seed=5, steps=3).fit(shared_latent(2), progress=False)
+    loaded = CFM.load(trained.save(tmp_path / "model"))
+    for name, net in trained.networks.items():
+        assert not loaded.networks[name].training
+        for a, b in zip(net.parameters(), loaded.networks[name].parameters(), strict=True):
+            assert torch.equal(a, b)
+    fresh = CFM(seed=5, steps=3)
+    fresh.standardise = trained.standardise
+    fresh.make_networks()
+    assert not torch.equal(fresh.networks["G"].output.weight, loaded.networks["G"].output.weight)
