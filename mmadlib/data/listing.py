@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -38,7 +39,7 @@ def inside(folder: Path) -> list[Path]:
 
 def folders(root: Path) -> list[str]:
     """Names of the visible sub-folders, sorted. Raises DataError when `root` is not a folder, or a hidden one has samples."""
-    there = [p for p in inside(root) if p.is_dir()]
+    there = [p for p in inside(root) if os.path.isdir(p)]  # Path.is_dir raises where one may not look
     for path in [p for p in there if p.name.startswith(".")]:
         with suppress(OSError):  # what a system hides may not be looked into
             if any(p.name.casefold() in INSIDE for p in path.iterdir()):

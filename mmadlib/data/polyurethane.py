@@ -14,6 +14,7 @@ McNeil, Radiology 1982). Normal chunks may hold single outliers, so their masks 
 
 from __future__ import annotations
 
+import os
 from math import isqrt
 from pathlib import Path
 
@@ -35,7 +36,7 @@ _CONVERT = "give the folder of the .npy files; mmadlib convert polyurethane make
 
 def categories(root: Path) -> list[str]:
     """The one category. Raises DataError when `root` holds no training chunks."""
-    if not (Path(root) / "train.npy").exists():
+    if not os.path.exists(Path(root) / "train.npy"):
         raise DataError(explain(root, "holds no train.npy", _CONVERT))
     return [CATEGORY]
 
@@ -78,7 +79,7 @@ def read(entry: Entry) -> Sample:
 
 def open_array(path: Path) -> np.ndarray:
     """The array of a .npy file, its rows read when taken. Raises DataError when it is missing or truncated."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(explain(path, "does not exist", _CONVERT))
     regular(path)
     try:

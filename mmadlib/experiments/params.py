@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def _inspected(nb: Path) -> dict[str, Any]:
         import papermill  # here: it takes a second to import, and `--help` should not
     except ModuleNotFoundError:
         raise SettingsError("papermill runs notebooks and is not installed; pip install 'mmadlib[notebooks]'") from None
-    if not nb.exists():
+    if not os.path.exists(nb):
         raise SettingsError(explain(shown(nb), "no such notebook", "give the path of an .ipynb file"))
     regular(nb, SettingsError)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> S
 
 def existing(path: Path) -> Path:
     """The same path. Raises WeightsError when there is no such file."""
-    if not path.exists():
+    if not os.path.exists(path):  # also where one may not look
         raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
     regular(path, WeightsError)
     return path
