@@ -70,7 +70,7 @@ def results(args: argparse.Namespace) -> int:
     from mmadlib.paths import RESULTS
     from mmadlib.report.summary import command
 
-    return command(args.folder or RESULTS, args.own)
+    return command(args.folder or RESULTS, args.own, **({"metrics": args.metric} if args.metric else {}))
 
 
 def collect(args: argparse.Namespace) -> int:
@@ -152,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     a = add(rooms, "results", "print the main tables of results/results.csv", "results", results)
     a.add_argument("folder", nargs="?", help="default: results/ of the workspace")
     a.add_argument("--own", action="store_true", help="with the rows of results/own/: other data, plans of your own")
+    a.add_argument("--metric", nargs="+", help="i_auroc aupro_30 (default), p_auroc aupro_01 i_ap i_f1_max p_ap p_f1_max ...")
 
     a = add(rooms, "collect", "merge the runs at hand into results/, those on other data or of no plan into results/own/",
             "collect --into own", collect)

@@ -29,6 +29,7 @@ from mmadlib.experiments.source import Chosen, Source
 from mmadlib.features import FeatureSet, Truth
 from mmadlib.methods import METHODS, Method, Scores
 from mmadlib.methods.trained import Trained
+from mmadlib.metrics.evaluate import EXTRA
 from mmadlib.names import cell
 from mmadlib.prepare.grid import to_grid
 from mmadlib.progress import bar
@@ -101,7 +102,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     truths = [source.test.truth(i) for i in range(len(scores))]
     undefined: dict[str, dict[str, str]] = {}
     judged = partial(breakdown, scores, truths, [f.foreground for f in source.test],
-                     getattr(model.settings, "image_norm", "none"), known={})
+                     getattr(model.settings, "image_norm", "none"), known={}, extra=EXTRA)
     metrics, by_defect = judged(undefined=undefined), judged(by="defect")
     if undefined:
         warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)

@@ -13,6 +13,7 @@ from typing import NotRequired, TypedDict
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Float32, UInt8
 from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ MAX_POINTS = 5000  # interactive clouds stay light enough for a stored notebook
 
 def style() -> None:
     """Set the house style; called once at the top of a notebook."""
+    pd.set_option("display.html.use_mathjax", False)  # a name with two $ is no formula
     mpl.rcParams.update({
         "figure.dpi": 72, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "image.cmap": SCORE,

@@ -22,6 +22,7 @@ SUBSET_ORDER = ["all", "rgb", "xyz", "both", "relation"]
 METRIC_NAMES = {"i_auroc": "I-AUROC", "p_auroc": "P-AUROC", "aupro_30": "AUPRO@30", "aupro_10": "AUPRO@10",
                 "aupro_05": "AUPRO@5", "aupro_01": "AUPRO@1"}
 OUR_METRICS = METRIC_NAMES | {"aupro_30_fg": "AUPRO@30, object", "aupro_30_exact": "AUPRO@30, exact"}  # not printed elsewhere
+ON_REQUEST = {"i_f1_max": "I-F1-max", "i_ap": "I-AP", "p_f1_max": "P-F1-max", "p_ap": "P-AP"}  # measured in every run
 
 
 def _existing(path: str | Path, remedy: str) -> Path:

@@ -2,6 +2,7 @@ import json
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmadlib.report import plots
@@ -55,6 +56,11 @@ def test_strip_has_one_line_per_group():
     fig = plots.score_strip([1, 2, 3], ["good", "stain", "good"])
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["stain", "good"]
     assert [len(c.get_offsets()) for c in fig.axes[0].collections] == [1, 2]
+
+
+def test_names_in_tables_are_no_formulas():
+    plots.style()
+    assert "tex2jax_ignore" in pd.DataFrame({"$part$": [1]}).to_html(notebook=True)
 
 
 def test_clouds_are_thinned_and_carry_no_javascript(tilted):

@@ -12,7 +12,8 @@ def test_the_table_or_what_to_do(tmp_path, capsys):
     assert main(["results", str(tmp_path)]) == 0
     assert "make reproduce" in capsys.readouterr().out
     for category, value in (("keyed", 0.25), ("plain", 0.75)):
-        store(tmp_path / "runs", category=category, metrics={s: {"i_auroc": value, "aupro_30": 1.0} for s in ("all", "rgb")})
+        store(tmp_path / "runs", category=category,
+              metrics={s: {"i_auroc": value, "aupro_30": 1.0, "i_ap": 0.125} for s in ("all", "rgb")})
     merge_results(tmp_path / "runs", tmp_path)
     assert main(["results", str(tmp_path)]) == 0 and "--own" in capsys.readouterr().out
     assert main(["results", str(tmp_path), "--own"]) == 0 and "rendered, 4 shots" in capsys.readouterr().out
@@ -21,3 +22,7 @@ def test_the_table_or_what_to_do(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "rendered, 4 shots, I-AUROC" in out and "AUPRO@30" in out and "results.csv" in out
     assert [line.split()[-2:] for line in out.splitlines() if "CFM" in line] == [["0.500", "0.500"], ["1.000", "1.000"]]
+    assert main(["results", str(tmp_path), "--metric", "i_ap", "p_ap"]) == 0
+    out = capsys.readouterr().out
+    assert "rendered, 4 shots, I-AP" in out and "0.125" in out and "0.500" not in out and "P-AP\nnot measured" in out
+    assert main(["results", str(tmp_path), "--metric", "i_app"]) == 2 and "did you mean 'i_ap'" in capsys.readouterr().err
