@@ -21,7 +21,7 @@ from mmadlib.checks import check_device
 from mmadlib.errors import SettingsError, WeightsError, explain, unknown
 from mmadlib.features.grouping import farthest_points, first_point, nearest, three_nearest
 from mmadlib.features.tokens import Groups
-from mmadlib.features.weights import RANDOM, digest, fill, read_state
+from mmadlib.features.weights import RANDOM, digest, existing, fill, read_state
 from mmadlib.prepare.grid import Grid
 
 CHECKPOINT = "pretrain.pth"  # release asset of github.com/Pang-Yatian/Point-MAE
@@ -183,11 +183,11 @@ def weights_file(weights: str | None) -> Path | None:
     if weights == RANDOM:
         return None
     path = paths.here(weights) if weights else paths.WEIGHTS / CHECKPOINT
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(explain(paths.shown(path), "there are no Point-MAE weights", f"download {CHECKPOINT} from the "
                                    "releases of github.com/Pang-Yatian/Point-MAE to that place, or give its path as "
                                    "xyz_weights, or use features='descriptors', which need none"))
-    return path
+    return existing(path)
 
 
 def load_encoder(blocks: int, weights: str | None, sha256: str | None, seed: int) -> Encoder:

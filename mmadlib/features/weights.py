@@ -55,10 +55,11 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> S
 
 
 def existing(path: Path) -> Path:
-    """The same path. Raises WeightsError when there is no such file."""
+    """The same path. Raises WeightsError when there is no such file, and for what downloads leave in place of weights."""
     if not os.path.exists(path):  # also where one may not look
         raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
     regular(path, WeightsError)
+    _start(path)
     return path
 
 

@@ -135,8 +135,11 @@ def test_a_root_that_does_not_exist_is_an_error_also_when_all_is_finished(ran, d
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("change", "error"), [({"device": "cuda"}, SettingsError), ({"features": "paper"}, WeightsError)])
-def test_what_no_run_can_do_without_is_missed_once_before_anything_starts(ran, monkeypatch, change, error):
+@pytest.mark.parametrize(("change", "error", "said"), [
+    ({"device": "cuda"}, SettingsError, "cuda"), ({"features": "paper"}, WeightsError, "cannot be reached"),
+    ({"features": "paper", "options": {"rgb_weights": "pointer.pth"}}, WeightsError, "Git LFS pointer"),
+    ({"features": "none+point_mae", "options": {"xyz_weights": "pointer.pth"}}, WeightsError, "Git LFS pointer")])
+def test_what_no_run_can_do_without_is_missed_once_before_anything_starts(ran, monkeypatch, tmp_path, change, error, said):
     from mmadlib.features import dino
 
     cell, base = ran
@@ -144,7 +147,9 @@ def test_what_no_run_can_do_without_is_missed_once_before_anything_starts(ran, m
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("mmadlib.paths.WEIGHTS", base / "no weights")
     monkeypatch.setattr(sweep, "run_missing", lambda *_: pytest.fail("something ran"))
-    with pytest.raises(error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pointer.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n")
+    with pytest.raises(error, match=said):
         run_cells([replace(cell, shots=n, **({"options": {}} | change)) for n in (1, 2, 3)], base, progress=False)
 
 
