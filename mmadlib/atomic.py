@@ -82,7 +82,7 @@ def alone(folder: Path, wait: float = WAIT) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=wait):
-            with suppress(OSError):
+            with suppress(OSError, KeyError):  # the second: a user without a name
                 owner.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}", encoding="utf-8")
             try:
                 yield

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,37 @@ COPY = "copy the file again"
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain values: no dates, and 1e-3 is a number, as in YAML 1.2 and JSON, where YAML 1.1 asks for a point."""
+    """Plain values, numbers as in YAML 1.2 and JSON: no dates, 1e-3 is a number, 010 and 1:30 (to the base of 60) are none."""
 
 
-_Loader.yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+INT, FLOAT, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "merge"))
+_Loader.yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in found
+                                           if not tag.endswith((":timestamp", ":int", ":float"))]
                                    for first, found in _Loader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(FLOAT, re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$|"
+                                                r"[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"), list("-+.0123456789"))
+
+
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    """A mapping, each of its own keys once: of two, one would count without a word. They go over those merged by <<."""
+    _once((loader.construct_object(key, deep=True), None) for key, _ in node.value if key.tag != MERGE)
+    loader.flatten_mapping(node)
+    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
+
+
+def _once(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for name, value in pairs:
+        if isinstance(name, (list, dict)):
+            raise ValueError(f"{name!r} cannot be a name")
+        if name in found:
+            raise ValueError(f"{name!r} stands there twice")
+        found[name] = value
+    return found
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def regular(path: str | Path, error: type[MmadError] = DataError) -> int:
@@ -81,7 +106,7 @@ def parse_json(text: str) -> Any:
     """Values of a JSON text. Raises ValueError with one line."""
     too_deep = f"nested deeper than {DEPTH}"
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError(too_deep) from None
     level = [values]
@@ -107,7 +132,7 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         raise ValueError(f"{err.problem}{f', line {mark.line + 1}' if mark else ''}") from None
-    except (yaml.YAMLError, OverflowError) as err:  # the last: 1:59:59.9 is a number to the base of 60
+    except yaml.YAMLError as err:
         raise ValueError(" ".join(str(err).split())) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import nbformat
@@ -9,6 +10,7 @@ import pytest
 from contract import COMMON, faults_of
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from mmadlib.experiments.params import declared_types
 from mmadlib.paths import NOTEBOOKS
 
 STORED = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -120,3 +122,10 @@ def test_relative_paths_and_web_addresses_are_fine(tmp_path):
     nb = good()
     nb.cells[3].outputs = [new_output("stream", name="stdout", text="runs/tmp/x.json https://x.org/data/y a/home/b")]
     assert faults(nb, tmp_path) == []
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_parameter_is_seen_by_papermill(path):
+    """It reads lines, not Python: one with a second = in its comment is dropped without a word."""
+    (source,) = [cell.source for cell in nbformat.read(path, 4).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert list(declared_types(path)) == [node.target.id for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]

@@ -74,13 +74,14 @@ def test_the_workflow_runs_and_resumes(project):
     rows = (project / "results" / "results.csv").read_text().splitlines()
     assert all(row.startswith("rendered,0,plain,nearest,rgb,random,1,0,") for row in rows[1:]) and len(rows) > 5
     assert (project / "runs/done/sweeps/41_few_shot_1_2_4/tiny/nearest/plain").is_file()
-    assert "Nothing to be done" in snakemake(project)
+    assert "Nothing to be done" in snakemake(project, "--config", "into=results")
+    assert jobs(snakemake(project, "-n", "--quiet", "host", "--config", "into=own"))["collect"] == 1, "it is asked for anew"
 
     edit(project / "notebooks/90_tables.ipynb", 0, "other prose")
     append(project / "mmadlib/methods/nearest.py", "# a comment\n")
     append(project / "mmadlib/methods/cfm/cfm.py", "another = 'method'\n")
     append(project / "workflow/params/41_few_shot_1_2_4/tiny.yaml", "# a comment\n")
-    assert "Nothing to be done" in snakemake(project, "-n")
+    assert "Nothing to be done" in snakemake(project, "-n", "--config", "into=results")
     append(project / "mmadlib/methods/nearest.py", "x = 1\n")
     assert "sweep" in snakemake(project, "-n", "--quiet", "host")
 

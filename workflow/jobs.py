@@ -54,9 +54,9 @@ def failures(marks: Iterable[Path]) -> dict[Path, str]:
     return {mark: text.removeprefix(f"{FAILED}: ") for mark, text in texts.items() if text.startswith(FAILED)}
 
 
-def forget() -> None:
-    """Delete the marks of the jobs that failed: they are to be tried again."""
-    for mark in failures(DONE.rglob("*")):
+def forget(marks: Iterable[Path]) -> None:
+    """Delete those of some marks whose jobs failed: they are to be tried again."""
+    for mark in failures(marks):
         mark.unlink()
 
 

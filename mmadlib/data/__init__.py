@@ -2,7 +2,8 @@
 
 from mmadlib.data.contents import content_keys
 from mmadlib.data.files import Entry, Samples
-from mmadlib.data.loading import DATASETS, categories, check_reader, load, splits
+from mmadlib.data.loading import DATASETS, categories, check_reader, load, root_of, splits
 from mmadlib.data.shots import draw, draws
 
-__all__ = ["DATASETS", "Entry", "Samples", "categories", "check_reader", "content_keys", "draw", "draws", "load", "splits"]
+__all__ = ["DATASETS", "Entry", "Samples", "categories", "check_reader", "content_keys", "draw", "draws", "load", "root_of",
+           "splits"]

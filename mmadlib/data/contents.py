@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from mmadlib.atomic import atomic
 from mmadlib.data.files import Entry
@@ -63,6 +64,8 @@ class Contents:
         if folder not in self._tables:
             try:
                 stored = json.loads(self._file(folder).read_text(encoding="utf-8"))
+                if stored.pop("", "") != _checksum(stored):
+                    raise ValueError("altered")
                 self._tables[folder] = {str(name): (list(mark), str(found)) for name, (mark, found) in stored.items()}
             except (OSError, ValueError, TypeError, AttributeError, RecursionError):
                 self._tables[folder] = {}
@@ -73,10 +76,15 @@ class Contents:
         for folder in sorted(self._new):
             try:
                 with atomic(self._file(folder)) as path:
-                    path.write_text(json.dumps(self._tables[folder]), encoding="utf-8")
+                    table = {name: list(found) for name, found in self._tables[folder].items()}
+                    path.write_text(json.dumps(table | {"": _checksum(table)}), encoding="utf-8")
             except OSError:
                 break  # a read-only or full disk: the digests stay in memory
         self._new.clear()
+
+
+def _checksum(table: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(table, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 CONTENTS = Contents()

@@ -38,7 +38,7 @@ def load(dataset: str, category: str, split: str, root: str | Path | None = None
     one_of(f"{dataset} split", split, splits(dataset))
     if shots is not None and split != "train":
         raise SettingsError(f"shots={shots}: only the training split is drawn from; leave shots out for split {split!r}")
-    arguments = {"category": category, "split": split, "root": _root(dataset, root)}
+    arguments = {"category": category, "split": split, "root": root_of(dataset, root)}
     arguments |= _options(dataset, data_seed, options)
     entries = [replace(e, extra=e.extra | {"index": i}) for i, e in enumerate(reader.entries(**arguments))]
     return Samples(entries, reader.read).take(draw(len(entries), shots, seed, rule))
@@ -51,7 +51,7 @@ def splits(dataset: str) -> tuple[str, ...]:
 
 def categories(dataset: str, root: str | Path | None = None) -> list[str]:
     """Names of the categories found under `root`. Raises UnknownName, SettingsError or DataError."""
-    return list(_reader(dataset).categories(_root(dataset, root)))
+    return list(_reader(dataset).categories(root_of(dataset, root)))
 
 
 def _reader(dataset: str) -> ModuleType:
@@ -60,7 +60,8 @@ def _reader(dataset: str) -> ModuleType:
     return import_module(f"mmadlib.data.{dataset}")
 
 
-def _root(dataset: str, root: str | Path | None) -> Path | None:
+def root_of(dataset: str, root: str | Path | None = None) -> Path | None:
+    """Where a dataset lies: `root`, or its own place; None where the library makes it. Raises SettingsError without either."""
     if root is not None:
         return paths.here(root)
     if dataset not in DEFAULT_ROOT:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmadlib.experiments.causes import usual
+from mmadlib.experiments.causes import made_by, usual
 from mmadlib.experiments.grids import PARAMS
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
@@ -23,7 +23,8 @@ def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
     """Why each run does not belong to the tables whose runs.csv is `known`, "" where it does.
 
     A run belongs when it was on the usual root and all test samples, has the settings of the row with its keys or of a
-    committed plan, and the data of that row. Raises SettingsError for a plan that cannot be read.
+    committed plan, and the data of that row; rows from before data were recorded are known to be of the same where the
+    library makes them. Raises SettingsError for a plan that cannot be read.
     """
     rows = {tuple(map(str, row[:-2])): row[-2:] for row in known[[*KEYS, "settings", "data"]].itertuples(index=False)}
     other = {r.dataset for r in records if _text(r.settings) != rows.get(_key(r), ("", ""))[0]}
@@ -50,6 +51,8 @@ def _why(record: Record, settings: str, data: str, planned: str) -> str:
         return "other settings"
     if data and data != record.provenance.get("data"):
         return "other data"
+    if not data and settings and not made_by(record.dataset):
+        return "data that the tables do not name"
     return ""
 
 

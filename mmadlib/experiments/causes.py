@@ -12,17 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from mmadlib.data import Samples, content_keys, draw, load, splits
+from mmadlib.data import Samples, content_keys, draw, load, root_of, splits
 from mmadlib.data.rendered_plan import VERSION
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.source import limit_test
-from mmadlib.paths import here
+from mmadlib.paths import here, shown
 
 CAUSES = ("code", "settings", "weights", "data", "root", "test_limit")
 
@@ -84,10 +83,12 @@ class Causes:
 
 
 def check_roots(cells: Iterable[Cell]) -> None:
-    """Raise DataError for a root that does not exist, whether or not its runs are finished; rendered data make theirs."""
-    for root in sorted({cell.root for cell in cells if cell.root is not None and not made_by(cell.dataset)}):
-        if not Path(here(root)).is_dir():
-            raise DataError(explain(root, "is not a folder", "give the folder that holds the dataset's categories"))
+    """Raise DataError for a root that does not exist, SettingsError where one is needed and not given: whether or not the
+    runs are finished; rendered data make theirs."""
+    for dataset, root in dict.fromkeys((cell.dataset, cell.root) for cell in cells if not made_by(cell.dataset)):
+        place = root_of(dataset, root)
+        if place is not None and not place.is_dir():
+            raise DataError(explain(shown(place), "is not a folder", "give the folder that holds the dataset's categories"))
 
 
 def check_devices(cells: Iterable[Cell]) -> None:

@@ -131,6 +131,9 @@ def _check(content: dict[str, Any]) -> None:
     for name in ("categories", "shots", "seeds"):
         if not isinstance(content[name], list):
             raise SettingsError(f"{name}={content[name]!r}: expected a list such as [{content[name]}]")
+    for category in content["categories"]:
+        if not isinstance(category, str):
+            raise SettingsError(f"categories: {category!r} is no name; write it in quotes, as it is spelt on the disk")
     one_of("dataset", content["dataset"], DATASETS)
     for category in content["categories"] if content["dataset"] == "rendered" else ():
         one_of("rendered category", category, CATEGORIES)

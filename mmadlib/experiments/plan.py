@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmadlib.checks import one_of
 from mmadlib.errors import SettingsError, unknown
 from mmadlib.experiments.cells import LIMITS, Cell, adapt, narrow
 from mmadlib.experiments.grids import PARAMS, read_sweep
 from mmadlib.paths import here
 
 GIVEN = ("root", "device", "features")  # of every run, in place of what the sweeps say
+KEYS = ("once", "each", "after", "sweeps", *LIMITS, *GIVEN, "into")
 
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
@@ -69,8 +71,10 @@ def _place(params: str) -> str:
 def asked(plan: Mapping[str, Any]) -> tuple[dict[str, list], dict[str, str]]:
     """What narrows a whole plan (LIMITS) and what its runs get (GIVEN), from lists or texts such as "bagel,cable_gland".
 
-    Raises SettingsError where a number is expected.
+    Raises SettingsError where a number is expected, UnknownName for a key that no plan has.
     """
+    for name in plan:
+        one_of("key of a plan", name, KEYS)
     limits: dict[str, list] = {}
     for name in LIMITS:
         if (value := plan.get(name)) is not None:
@@ -81,8 +85,10 @@ def asked(plan: Mapping[str, Any]) -> tuple[dict[str, list], dict[str, str]]:
 
 def _number(name: str, value: Any) -> int:
     try:
+        if isinstance(value, (bool, float)):
+            raise ValueError(value)
         return int(value)
-    except ValueError:
+    except (ValueError, TypeError):
         raise SettingsError(f"{name}={value}: expected whole numbers such as {name}=1,4") from None
 
 
@@ -95,9 +101,11 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
     jobs: dict[str, Job] = {}
     first: dict[Path, tuple[Job, Cell]] = {}
     wanted, given = asked(plan)
+    if not isinstance(plan.get("sweeps"), list):
+        raise SettingsError("a plan needs sweeps: a list of entries such as 'params: 41_few_shot_1_2_4/rendered.yaml'")
     met: dict[str, set] = {name: set() for name in wanted}
     for entry in plan["sweeps"]:
-        if not isinstance(entry, Mapping) or "params" not in entry:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("params"), str):
             raise SettingsError(f"sweeps: {entry!r}: expected an entry such as 'params: 41_few_shot_1_2_4/rendered.yaml'")
         limits = {name: value for name, value in entry.items() if name != "params"}
         below = PARAMS / entry["params"]

@@ -19,8 +19,9 @@ import pandas as pd
 
 from mmadlib import __version__
 from mmadlib.atomic import atomic
-from mmadlib.errors import DataError, explain
+from mmadlib.errors import DataError, SettingsError, explain
 from mmadlib.paths import BESIDE, MARK, RUNS, here, run_dir, shown
+from mmadlib.untrusted import read_text
 
 KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "shots", "seed"]
 COLUMNS = [*KEYS, "subset", "metric", "value"]
@@ -30,7 +31,9 @@ PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", *COSTS, "python",
 LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code", "data"]  # columns that older tables lack
 NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all other columns of the tables are text
 SHOWN = 5  # of the damaged records of a folder
-RUN_FOLDERS = "*/data*/*/*/*/*/shots*/seed*/metrics.json"  # paths.run_dir; a base inside a base does not match
+RECORD = "metrics.json"
+LIMIT = 2**25  # bytes of one: thousands of defect kinds
+RUN_FOLDERS = f"*/data*/*/*/*/*/shots*/seed*/{RECORD}"  # paths.run_dir; a base inside a base does not match
 
 
 def git(root: Path, *words: str) -> str | None:
@@ -139,21 +142,23 @@ def _checksum(content: dict[str, Any]) -> str:
 
 def write(record: Record, folder: str | Path | None = None) -> Path:
     """Write metrics.json into `folder` (default: record.folder()), all or nothing; returns its path."""
-    path = (record.folder() if folder is None else here(folder)) / "metrics.json"
+    path = (record.folder() if folder is None else here(folder)) / RECORD
     content = json.loads(json.dumps(plain(asdict(record)), default=str))
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content | {"checksum": _checksum(content)}, indent=1) + "\n")
     return path
 
 
-def read(path: str | Path) -> Record:
-    """The record in a metrics.json.
+def read(path: str | Path, base: str | Path | None = None) -> Record:
+    """The record in a metrics.json; below `base`, if that is given, only in the folder of its own run.
 
-    Raises DataError when the file is missing, truncated or was edited, or holds something else.
+    Raises DataError when the file is missing, truncated, was edited or copied, or holds something else.
     """
     path, remedy = Path(path), "delete it and run again"
+    if not path.exists():
+        raise DataError(explain(shown(path), "no such record", "run the experiment first"))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, limit=LIMIT, remedy=remedy))
         if content.pop("checksum", "") != _checksum(content):
             raise DataError(explain(shown(path), "is no record as it was written: edited, or of an older version", remedy))
         for name in ("metrics", "by_defect"):
@@ -161,12 +166,13 @@ def read(path: str | Path) -> Record:
                              for subset, values in content.get(name, {}).items()}
         for name in COSTS:
             content[name] = math.nan if content.get(name) is None else content[name]
-        return Record(**content)
-    except FileNotFoundError:
-        raise DataError(explain(shown(path), "no such record", "run the experiment first")) from None
+        record = Record(**content)
+        if base is not None and record.folder(base) != here(path).parent:
+            raise DataError(explain(shown(path), f"is the record of another run, {shown(record.folder(base))}", remedy))
+        return record
     except OSError as err:
         raise DataError(explain(shown(path), f"cannot be read ({err.strerror or err})", remedy)) from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SettingsError) as err:
         raise DataError(explain(shown(path), f"is no complete record ({err})", remedy)) from None
 
 
@@ -175,7 +181,7 @@ def find_records(base: str | Path = RUNS) -> list[Record]:
     found, faults = [], []
     for path in sorted(here(base).glob(RUN_FOLDERS)):
         try:
-            found.append(read(path))
+            found.append(read(path, base))
         except DataError as fault:
             faults.append(str(fault))
     if faults:

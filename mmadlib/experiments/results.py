@@ -105,9 +105,10 @@ def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: 
     """
     if into is not None:
         one_of("into", into, INTO)
-    folder, records = here(results), find_records(runs)
-    reasons = dict.fromkeys(range(len(records)), "asked for" if into == OWN else "")
+    folder = here(results)
     with alone(folder):
+        records = find_records(runs)  # now, or a run made while another collection is waited for would be put back
+        reasons = dict.fromkeys(range(len(records)), "asked for" if into == OWN else "")
         if into is None:
             reasons = dict(enumerate(strangers(records, read_runs(folder))))
         ours = [r for r, why in zip(records, reasons.values(), strict=True) if not why]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmadlib.errors import DataError, WeightsError
+from mmadlib.errors import DataError, MmadError, WeightsError
 from mmadlib.experiments.causes import CAUSES, Causes
 from mmadlib.experiments.cells import Cell
-from mmadlib.experiments.record import Record, read
+from mmadlib.experiments.record import RECORD, Record, read
 from mmadlib.paths import RUNS
 
 
@@ -29,17 +29,17 @@ class Standing:
 
 def stand(cell: Cell, base: str | Path = RUNS, causes: Causes | None = None) -> Standing:
     """How one run stands; a run whose data or weights cannot be read is not finished."""
-    path = cell.folder(base) / "metrics.json"
-    if not path.is_file():
+    path = cell.folder(base) / RECORD
+    if not path.exists():
         return Standing(cell)
     try:
-        record = read(path)
+        record = read(path, base)
     except DataError as fault:
         return Standing(cell, damaged=str(fault))
     try:
         now = (causes or Causes()).of(cell)
-    except (DataError, WeightsError) as err:
-        return Standing(cell, changed=("data" if isinstance(err, DataError) else "weights",))
+    except MmadError as err:  # also a draw of more samples than are left
+        return Standing(cell, changed=("weights" if isinstance(err, WeightsError) else "data",))
     changed = tuple(name for name in CAUSES if record.causes.get(name) != now[name])
     return Standing(cell, changed=changed) if changed else Standing(cell, record)
 

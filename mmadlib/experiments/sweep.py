@@ -24,7 +24,7 @@ from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
-from mmadlib.experiments.record import Record
+from mmadlib.experiments.record import RECORD, Record
 from mmadlib.experiments.standing import Standing, standings, told
 from mmadlib.progress import bar
 
@@ -76,6 +76,7 @@ def run_missing(found: Sequence[Standing], causes: Causes, base: str | Path = pa
     for cell, record in bar([(s.cell, s.record) for s in found], "sweep", progress):
         if record is None:
             try:
+                (cell.folder(base) / RECORD).unlink(missing_ok=True)  # what is no longer valid is not to be collected either
                 if _features(cell) != kind:
                     kind, source = "", None  # the old sets go before the new ones come
                     kind, source = _features(cell), Source(**cell.source(), cache=cache, progress=False)

@@ -43,6 +43,9 @@ def _values(text: str) -> Any:
         return {}
     if re.match(r"[A-Za-z_]\w*\s*=", text):
         pairs = [part.partition("=") for part in re.split(r"[,;\s]+(?=\w+\s*=)", text.rstrip(",; \n"))]
+        names = [name.strip() for name, _, _ in pairs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{min(twice)!r} stands there twice")
         return {name.strip(): _value(value.strip()) for name, _, value in pairs}
     if text.startswith("{"):
         try:

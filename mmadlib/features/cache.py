@@ -26,6 +26,7 @@ from mmadlib.features.tokens import Tokens, Truth, compose
 from mmadlib.progress import bar
 from mmadlib.sample import Sample
 
+TRIES = 3  # readings of a sample whose files change meanwhile
 READERS = ("data/*.py", "sample.py")  # the code that makes a sample of its files
 
 
@@ -122,7 +123,14 @@ class FeatureSet(Sequence[Features]):
         except OSError as err:
             raise CacheError(explain(paths.shown(path), f"cannot be read ({err.strerror or err})",
                                      "correct its permissions or delete it")) from None
-        data = encode(self.extractor.tokens(self.samples[i]), key)
+        tokens = self.extractor.tokens(self.samples[i])
+        for _ in range(TRIES):  # a file may have been replaced between its digest and its reading
+            self._files.pop(i)
+            if self.file(i) == path:
+                break
+            path, tokens = self.file(i), self.extractor.tokens(self.samples[i])
+        key = f"{self.extractor.key} {path.stem}"
+        data = encode(tokens, key)
         write_entry(path, data)
         return decode(data, key)  # as stored, so that the first run and the next ones see the same numbers
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def _safetensors(path: Path) -> State:
 
 
 def _torch_load(path: Path, start: bytes) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            unpacked, size = sum(member.file_size for member in file.infolist()), path.stat().st_size
+        if unpacked > size:  # torch compresses nothing
+            fault = f"has {size:,} bytes that unpack to {unpacked:,}, as no checkpoint of torch does"
+            raise WeightsError(explain(path, fault, AGAIN))
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(SCALARS):
             warnings.simplefilter("ignore")  # on a file of another kind torch warns first and fails then

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from mmadlib import __version__
@@ -70,15 +70,15 @@ def read_model(path: str | Path, method: str) -> tuple[dict[str, Any], dict[str,
                                        f"load it with METHODS[{found!r}]"))
         if "checksum" not in about:
             raise WeightsError(explain(shown(path), "was saved by an older mmadlib", AGAIN))
-        state = load_file(path / TENSORS)
-        with (path / TENSORS).open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == about["tensors"]
+        data = (path / TENSORS).read_bytes()  # once: a file that is mapped into memory may change under the model
+        same = hashlib.sha256(data).hexdigest() == about["tensors"]
         if not same or about.pop("checksum") != _checksum(about):
             raise WeightsError(explain(shown(path), "was altered, or its two files are of two models", AGAIN))
+        state = from_bytes(data)
         if odd := odd_tensor(state):
             raise ValueError(odd)
-        if about["mmadlib"] != __version__:
-            warnings.warn(f"{shown(path)}: was saved by mmadlib {about['mmadlib']:.20}, this is {__version__}, whose scores "
+        if (version := about["mmadlib"]) != __version__:
+            warnings.warn(f"{shown(path)}: was saved by mmadlib {str(version)[:20]}, this is {__version__}, whose scores "
                           f"may differ; {AGAIN} to be sure", stacklevel=3)
     return about, state
 

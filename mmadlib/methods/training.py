@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import nn
 
@@ -87,7 +87,7 @@ class Checkpoint:
             if notes["identity"] != self.identity:
                 raise WeightsError(explain(shown(self.folder), "is the checkpoint of another training (other method, seed, "
                                            "settings or training samples)", "give another folder or remove this one"))
-            stored = load_file(self.folder / notes["tensors"], device=str(device))
+            stored = from_bytes((self.folder / notes["tensors"]).read_bytes())
             for name, network in networks.items():
                 network.load_state_dict(_below(stored, f"network.{name}."))
             for name, optimiser in optimisers.items():

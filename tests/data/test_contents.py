@@ -97,3 +97,12 @@ def test_names_of_any_bytes_are_remembered(tmp_path, reads):
     digest = first.digest(path)
     first.keep()
     assert Contents(tmp_path / "tables").digest(path) == digest and len(reads) == 1
+
+
+def test_an_altered_table_is_not_believed(file, tmp_path, reads):
+    first = Contents(tmp_path / "tables")
+    digest = first.digest(file)
+    first.keep()
+    (table,) = (tmp_path / "tables").iterdir()
+    table.write_text(table.read_text().replace(digest, "0" * 32))
+    assert Contents(tmp_path / "tables").digest(file) == digest and len(reads) == 2

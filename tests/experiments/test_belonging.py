@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import contextmanager
 
 import pytest
 from records import make, store
 
 from mmadlib.__main__ import main
 from mmadlib.errors import OutputError, UnknownName
-from mmadlib.experiments import belonging
+from mmadlib.experiments import belonging, results
 from mmadlib.experiments.causes import short
 from mmadlib.experiments.results import merge_results, read_results, read_runs
 
@@ -23,6 +24,32 @@ def tables(tmp_path, monkeypatch):
     store(tmp_path / "first", causes=USUAL, provenance={"data": "abc", "code": "1"})
     merge_results(tmp_path / "first", tmp_path / "results", into="results")
     return tmp_path / "results"
+
+
+@pytest.mark.parametrize(("dataset", "why"), [("rendered", ""), ("road", "data that the tables do not name")])
+def test_rows_from_before_data_were_recorded(tmp_path, monkeypatch, dataset, why):
+    """What the library makes is known to be the same; files of a user are not."""
+    monkeypatch.setattr(belonging, "PLANS", ())
+    store(tmp_path / "first", dataset=dataset, causes=USUAL, provenance={"code": "1"})
+    merge_results(tmp_path / "first", tmp_path / "results", into="results")
+    store(tmp_path / "runs", dataset=dataset, causes=USUAL, provenance={"data": "abc", "code": "2"})
+    assert merge_results(tmp_path / "runs", tmp_path / "results").own == ({why: 1} if why else {})
+
+
+def test_records_are_read_when_the_tables_are_free(tables, tmp_path, monkeypatch):
+    """A run that is made while another collection is waited for is collected as it is then."""
+    original = results.alone
+
+    @contextmanager
+    def late(folder):
+        with original(folder):
+            store(tmp_path / "runs", causes=USUAL, provenance={"data": "abc"}, metrics={"all": {"i_auroc": 0.9}})
+            yield
+
+    store(tmp_path / "runs", causes=USUAL, provenance={"data": "abc"}, metrics={"all": {"i_auroc": 0.1}})
+    monkeypatch.setattr(results, "alone", late)
+    merge_results(tmp_path / "runs", tables)
+    assert read_results(tables)["value"].tolist() == [0.9]
 
 
 @pytest.mark.parametrize(("change", "why"), [

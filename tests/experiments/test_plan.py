@@ -81,3 +81,12 @@ def test_two_sweeps_that_mean_other_runs_by_the_same_keys_are_refused(tmp_path, 
 def test_every_sweep_is_planned_somewhere():
     planned = {entry["params"] for path in PLANS for entry in load(path)["sweeps"]}
     assert planned == {p.relative_to(PARAMS).as_posix() for p in PARAMS.rglob("*.yaml") if is_sweep(p)}
+
+
+@pytest.mark.parametrize(("plan", "said"), [
+    ({"sweeps": 3}, "a list of entries"), ({}, "a list of entries"), ({"sweeps": [{"params": 3}]}, "expected an entry"),
+    ({"sweeps": [], "shots": [1.5]}, "whole numbers"), ({"sweeps": [], "shots": [None]}, "whole numbers"),
+    ({"sweeps": [], "shots": [[1]]}, "whole numbers"), ({"sweeps": [], "categorys": "a"}, "did you mean 'categories'")])
+def test_what_is_no_plan_is_said(plan, said):
+    with pytest.raises(SettingsError, match=said):
+        read_plan(plan)

@@ -12,11 +12,12 @@ import yaml
 from layouts import isolated, mvtec, picture, rgb, tiff
 
 from mmadlib.__main__ import main
+from mmadlib.data import loading
 from mmadlib.errors import DataError, SettingsError, WeightsError
 from mmadlib.experiments import causes, standing, sweep
 from mmadlib.experiments.causes import CAUSES, Causes
 from mmadlib.experiments.grids import read_sweep
-from mmadlib.experiments.record import read
+from mmadlib.experiments.record import find_records, read
 from mmadlib.experiments.standing import stand, standings, told
 from mmadlib.experiments.sweep import run_cells
 
@@ -186,3 +187,46 @@ def test_rendered_runs_are_named_by_the_recipe_without_rendering(plan, monkeypat
     monkeypatch.setattr("mmadlib.data.rendered.VERSION", 99)
     assert Causes().of(cell)["data"] != before["data"]
     assert standing.CAUSES == causes.CAUSES
+
+
+def test_a_record_in_the_folder_of_another_run_is_none(ran):
+    cell, base = ran
+    other = replace(cell, seed=1)
+    shutil.copytree(cell.folder(base), other.folder(base))
+    assert "is the record of another run" in stand(other, base).damaged
+    with pytest.warns(UserWarning, match="1 damaged record"):
+        assert [r.seed for r in find_records(base)] == [0]
+
+
+def test_more_shots_than_are_left_stop_no_other_run(plan, tmp_path, data):
+    cells = read_sweep(plan | {"shots": [1, 4]})
+    base = tmp_path / "runs"
+    assert len(run_cells(cells, base, tmp_path / "cache", progress=False)[0]) == 2
+    for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        (data / f"part/train/good/{kind}/003.{suffix}").unlink()
+    records, failed = run_cells(cells, base, tmp_path / "cache", progress=False)
+    assert [r.shots for r in records] == [1] and len(failed) == 1 and "there are only 3" in failed[0]
+
+
+def test_a_rerun_that_fails_leaves_no_old_record_to_collect(ran, data, tmp_path):
+    cell, base = ran
+    picture(data / "part/test/crack/gt/000.png", np.full((48, 64), 77, np.uint8))
+    records, failed = run_cells([cell], base, tmp_path / "cache", progress=False)
+    assert records == [] and len(failed) == 1 and find_records(base) == []
+
+
+@pytest.mark.parametrize(("dataset", "error", "said"), [("mvtec3d", SettingsError, "needs root="),
+                                                        ("road", DataError, "is not a folder")])
+def test_a_dataset_without_its_folder_is_missed_once(ran, monkeypatch, tmp_path, dataset, error, said):
+    cell, base = ran
+    monkeypatch.setitem(loading.DEFAULT_ROOT, "road", tmp_path / "no road")
+    monkeypatch.setattr(sweep, "run_missing", lambda *_: pytest.fail("something ran"))
+    with pytest.raises(error, match=said):
+        run_cells([replace(cell, dataset=dataset, root=None)], base, progress=False)
+
+
+def test_a_pipe_in_the_place_of_a_record_is_no_record(ran):
+    cell, base = ran
+    (cell.folder(base) / "metrics.json").unlink()
+    os.mkfifo(cell.folder(base) / "metrics.json")
+    assert "a pipe" in stand(cell, base).damaged

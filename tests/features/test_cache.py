@@ -309,3 +309,24 @@ def test_default_needs_no_folder(samples, extractor):
     features = extract_all(samples, extractor, progress=False)
     assert features.folder is None and len(list(features)) == 3
     assert cache.FeatureSet(samples, extractor, None)[2].foreground.any()
+
+
+def test_a_file_replaced_while_it_is_read_poisons_nothing(samples, extractor, tmp_path, monkeypatch):
+    entry = samples.entries[0]
+    first, other = entry.rgb.read_bytes(), samples.entries[1].rgb.read_bytes()
+    original, times = samples.read, []
+
+    def read_late(found):
+        """The picture is another one just while it is read for the first time."""
+        times.append(found)
+        entry.rgb.write_bytes(other if len(times) == 1 else first)
+        sample = original(found)
+        entry.rgb.write_bytes(other if len(times) == 1 else first)
+        return sample
+
+    late = extract_all(Samples([entry], read_late), extractor, tmp_path / "late", progress=False)
+    entry.rgb.write_bytes(first)
+    right = extract_all(samples.take([0]), extractor, tmp_path / "right", progress=False)
+    again = extract_all(samples.take([0]), extractor, tmp_path / "late", progress=False)
+    same(again[0], right[0])
+    assert len(times) > 1 and len(late) == 1

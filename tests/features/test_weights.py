@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -150,3 +151,14 @@ def test_digest_names_the_content(layer):
     with torch.no_grad():
         layer.weight[0, 0] += 1e-3
     assert digest(layer) != before
+
+
+def test_a_checkpoint_that_unpacks_to_more_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, \
+            zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    assert read_state(tmp_path / "plain.pt")["a"].shape == (1000,)
+    with pytest.raises(WeightsError, match="bytes that unpack to"):
+        read_state(tmp_path / "bomb.pt")

@@ -280,3 +280,13 @@ def test_everything_that_extraction_needs_is_in_the_file(train, tmp_path):
                                               "rgb_blocks": 1, "groups": 64, "rgb_weights": "random", "seed": 0}.items()
     assert extraction["isolate"] is True
     assert [len(extraction[side][f"{side} weights"]) for side in ("rgb", "xyz")] == [16, 16]
+
+
+def test_a_loaded_model_no_longer_looks_at_its_file(saved):
+    model, features = METHODS["cfm"].load(saved), shared_latent(3)[2]
+    before = model.score(features).map.copy()
+    content = (saved / "model.safetensors").read_bytes()
+    with (saved / "model.safetensors").open("r+b") as file:
+        file.seek(len(content) // 2)
+        file.write(b"\xff" * (len(content) // 2))
+    np.testing.assert_array_equal(model.score(features).map, before)
