@@ -36,6 +36,7 @@ def test_a_changed_table_is_compared_as_it_was_committed(checkout):
 
 
 def test_without_git_the_table_that_was_set_aside_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BEFORE", tmp_path / "none")
     assert committed(tmp_path, tmp_path / "build") is None
     (tmp_path / "results").mkdir()
     for name in ("results", "runs"):

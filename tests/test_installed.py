@@ -93,7 +93,7 @@ def test_the_command_is_installed_and_says_where_a_checkout_is_needed(python, pl
                                     "methods: {nearest: [rgb]}\n")
     assert "finished: 1 of 1" in call(place, door, "sweep", "own.yaml").stdout
     again = call(place, door, "sweep", "own.yaml", "--estimate")
-    assert again.stdout.startswith("1 runs, 1 finished"), again.stderr
+    assert again.stdout.startswith("1 run, 1 finished"), again.stderr
 
 
 def test_the_workspace_is_the_marked_folder_above_or_the_one_that_is_named(python, place, monkeypatch):
