@@ -21,14 +21,15 @@ def printable(text: str, keep: str = "") -> str:
     >>> print(printable("pi\udce8ce\n"))
     pi\xe8ce\x0a
     """
-    def escape(found: re.Match[str]) -> str:
-        code = ord(found[0])
-        if found[0] in keep:
-            return found[0]
-        code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # a byte that is no UTF-8, as Python reads file names
-        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return "".join(_escaped(c) if c not in keep else c for c in text) if UNSEEN.search(text) else text
 
-    return UNSEEN.sub(escape, text)
+
+def _escaped(character: str) -> str:
+    if not UNSEEN.match(character):
+        return character
+    code = ord(character)
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # a byte that is no UTF-8, as Python reads file names
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def plotted(text: object) -> str:

@@ -73,7 +73,7 @@ def read_model(path: str | Path, method: str) -> tuple[dict[str, Any], dict[str,
         data = (path / TENSORS).read_bytes()  # once: a file that is mapped into memory may change under the model
         same = hashlib.sha256(data).hexdigest() == about["tensors"]
         if not same or about.pop("checksum") != _checksum(about):
-            raise WeightsError(explain(shown(path), "was altered, or its two files are of two models", AGAIN))
+            raise WeightsError(explain(shown(path), "was altered or cut short, or its two files are of two models", AGAIN))
         state = from_bytes(data)
         if odd := odd_tensor(state):
             raise ValueError(odd)

@@ -44,7 +44,7 @@ def test_devices_that_are_not_there_are_refused(device, saved):
     ("settings.json", b'{"method": "nearest", "seed": 0, "checksum": "0"}')])
 def test_damaged_models_are_refused(saved, file, content):
     (saved / file).write_bytes((saved / file).read_bytes()[:-40] if content is None else content)
-    with pytest.raises(WeightsError, match="model: holds no whole nearest model") as caught:
+    with pytest.raises(WeightsError, match=r"model: (holds no whole nearest model|was altered or cut short)") as caught:
         Nearest.load(saved)
     assert caught.value.__cause__ is None
 
