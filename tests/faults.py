@@ -104,13 +104,13 @@ def collections(place: Place, wanted: pd.DataFrame) -> str:
         shutil.move(part, place.home / f"parts/{number % COLLECTORS}" / part.relative_to(place.home / "runs"))
     both = [place.start("collect", "--base", str(place.home / f"parts/{k}"), "--into", "results") for k in range(COLLECTORS)]
     ends = [process.communicate()[1] for process in both]
-    rows = len(pd.read_csv(place.home / "results/results.csv"))
-    assert rows == len(wanted) and not any("Traceback" in err for err in ends), (rows, len(wanted), ends)
-    return f"{COLLECTORS} collections at once, {rows} rows of {len(wanted)}"
+    found = pd.read_csv(place.home / "results/results.csv", dtype=str)
+    assert found.equals(wanted) and not any("Traceback" in err for err in ends), (len(found), len(wanted), ends)
+    return f"{COLLECTORS} collections at once, {len(found)} rows of {len(wanted)}"
 
 
 def orphans(place: Place) -> str:
-    """The parent of rendering workers is killed: they end, and rendering goes on when asked again."""
+    """The parent of rendering workers is killed: they end."""
     process = place.start("render", "--category", "plain", "--data-seed", "0", "--jobs", "2")
     time.sleep(8)
     children = [int(pid) for pid in _children(process.pid)]
