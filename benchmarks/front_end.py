@@ -137,7 +137,7 @@ def main() -> None:
     xyz, valid = cloud(20_000)
     index, weight = three_nearest(xyz[valid], xyz[valid][:GROUPS])
     entry = encode(Tokens(Patches(np.ones((784, 768), np.float32)), Groups(tokens.numpy(), index, weight), xyz, valid,
-                          Truth(valid), {"rgb": "dino_vitb8", "xyz": "point_mae"}))
+                          Truth(valid), {"rgb": "dino_vitb8", "xyz": "point_mae", "standardise": []}))
     dense = SIZE * SIZE * (768 + WIDTH) * 4
     print(f"(b) cache of a sample with {valid.sum()} points: {len(entry) / 1e6:.2f} MB, dense maps {dense / 1e6:.0f} MB")
 

@@ -13,7 +13,8 @@ def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, fam
     """One token per pixel: arrays (P, C) as Features on the grid of `foreground`."""
     eye = sparse.eye_array(foreground.size, format="csr", dtype=np.float32)
     return Features(FeatureMap(rgb, eye, foreground.shape), FeatureMap(xyz, eye, foreground.shape), foreground,
-                    np.zeros((*foreground.shape, 3), np.float32), {"family": family})
+                    np.zeros((*foreground.shape, 3), np.float32),
+                    {"family": family, "standardise": [] if family == "paper" else ["rgb", "xyz"]})
 
 
 def shared_latent(n: int = 3, size: int = 24, seed: int = 0, family: str = "descriptors", c2: int = 10, c3: int = 8):

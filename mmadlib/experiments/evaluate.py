@@ -127,7 +127,7 @@ def run_experiment(dataset: str = "rendered", category: str = "keyed", method: s
     dataset, category, root   see mmadlib.data.load;   data_seed  which draw of the rendered data
     reader                    options of the dataset's reader, e.g. {"frame": "literature"} for Eyecandies
     method, settings          METHODS name and its settings;   variant  a label for these settings in tables
-    features, options         family name (descriptors | paper | random, or "rgb+xyz" names) and Extractor options
+    features, options         family name (descriptors | learned | paper | random, or "rgb+xyz" names), Extractor options
     shots, seed, rule         normal training samples (None: all); the seed fixes the draw and the training
     test_limit                at most so many test samples, half of them normal (smoke runs)
     base, cache               where runs and feature tokens go;   device  cpu | cuda

@@ -12,7 +12,6 @@ from mmadlib.data import Entry, Samples, draw, load, splits
 from mmadlib.errors import SettingsError
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.features import Extractor, Features, FeatureSet, extract_all, family
-from mmadlib.progress import bar
 
 KEEP = 160  # composed samples a set holds: all of a rendered split; 0.3 GB of descriptors, 2 GB at paper size
 
@@ -88,8 +87,7 @@ class Source:
 
     def prepare(self, chosen: Chosen) -> Chosen:
         """The same, extracted."""
-        for i in bar(chosen.places, "features: training", self.progress):
-            self.trained.ensure(i)
+        self.trained.compute(chosen.places, "features: training", self.progress)
         return chosen
 
     @cached_property

@@ -27,6 +27,7 @@ from mmadlib.progress import bar
 from mmadlib.sample import Sample
 
 TRIES = 3  # readings of a sample whose files change meanwhile
+BATCH = 4  # samples that are read, and given to the front ends, at once
 READERS = ("data/*.py", "sample.py")  # the code that makes a sample of its files
 
 
@@ -83,10 +84,23 @@ class FeatureSet(Sequence[Features]):
             self.tokens(i)
         return self._truths[i]
 
-    def ensure(self, i: int) -> None:
-        """Have the tokens of sample i in the cache, or in memory without one."""
-        if self.folder is None or not os.path.isfile(self.file(i)):
-            self.tokens(i)
+    def ensure(self, indices: Sequence[int]) -> None:
+        """Have the tokens of some samples in the cache, or in memory without one; what is missing is computed at once."""
+        missing = [i for i in indices if not self._there(i)]
+        for i, tokens in zip(missing, self.extractor.tokens_of([self.samples[i] for i in missing]), strict=True):
+            if self.folder is None:
+                self._tokens[i] = tokens
+            else:
+                write_entry(self.file(i), encode(tokens, self._key(i)))
+            self._keep_truth(i, tokens)
+
+    def _there(self, i: int) -> bool:
+        """Whether the tokens of sample i need not be computed, be they good or not. Raises CacheError for what is no file."""
+        if self.folder is None:
+            return i in self._tokens
+        if os.path.isdir(self.file(i)):
+            self._cached(i)
+        return os.path.isfile(self.file(i))
 
     def file(self, i: int) -> Path:
         """The cache entry of sample i."""
@@ -97,6 +111,12 @@ class FeatureSet(Sequence[Features]):
             self._files[i] = self.folder / f"{content}.safetensors"
         return self._files[i]
 
+    def compute(self, indices: Sequence[int], what: str, progress: bool = True) -> None:
+        """`ensure`, BATCH samples at a time, under a progress bar that says `what`."""
+        for k in bar(range(len(indices)), what, progress):
+            if k % BATCH == 0:
+                self.ensure(indices[k:k + BATCH])
+
     def tokens(self, i: int) -> Tokens:
         """Tokens of sample i, from memory, from the cache, or computed and kept."""
         if self.folder is None:
@@ -105,15 +125,20 @@ class FeatureSet(Sequence[Features]):
             tokens = self._tokens[i]
         else:
             tokens = self._cached(i)
+        self._keep_truth(i, tokens)
+        return tokens
+
+    def _keep_truth(self, i: int, tokens: Tokens) -> None:
         if i not in self._truths:
             entry = self._entry(i)
             path = entry.rgb if entry else self.samples[i].path
             self._truths[i] = replace(tokens.truth, path=path)
-        return tokens
+
+    def _key(self, i: int) -> str:
+        return f"{self.extractor.key} {self.file(i).stem}"
 
     def _cached(self, i: int) -> Tokens:
-        path = self.file(i)
-        key = f"{self.extractor.key} {path.stem}"
+        path, key = self.file(i), self._key(i)
         try:
             return decode(path.read_bytes(), key)
         except FileNotFoundError:
@@ -149,7 +174,6 @@ def extract_all(samples: Sequence[Sample], extractor: Extractor, cache: str | Pa
     Raises CacheError, and whatever the extractor raises.
     """
     features = FeatureSet(samples, extractor, cache, keep)
-    for i in bar(range(len(features)), f"features: {'+'.join(extractor.names.values())}", progress):
-        features.ensure(i)
+    features.compute(range(len(features)), f"features: {'+'.join(extractor.names.values())}", progress)
     CONTENTS.keep()
     return features

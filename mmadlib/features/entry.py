@@ -1,8 +1,8 @@
 """One cache entry: the tokens of a sample as the bytes of a safetensors file, with the key of what they are of.
 
-Tokens are kept in half precision (descriptors, whose raw values differ widely in scale, in single), with the three
-neighbours and weights of each valid point, the cloud's valid points and bit-packed masks: about 4 MB for the paper features
-of 20,000 points.
+Tokens are kept in half precision (descriptors and stages of a CNN, whose raw values differ widely in scale, in single), with
+the three neighbours and weights of each valid point, the cloud's valid points and bit-packed masks: about 4 MB for the paper
+features of 20,000 points.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def encode(tokens: Tokens, key: str) -> bytes:
     arrays = {"valid": np.packbits(tokens.valid), "mask": np.packbits(tokens.truth.mask), "cloud": tokens.cloud[tokens.valid]}
     for side in ("rgb", "xyz"):
         part = getattr(tokens, side)
-        arrays[f"{side}.tokens"] = _half(part.tokens, tokens.meta[side] == "descriptors")
+        arrays[f"{side}.tokens"] = _half(part.tokens, side in tokens.meta["standardise"] and tokens.meta[side] != "random")
         if isinstance(part, Groups):
             small = np.uint16 if len(part.tokens) <= 65536 else np.uint32
             arrays |= {f"{side}.index": part.index.astype(small), f"{side}.weight": part.weight.astype(np.float32)}

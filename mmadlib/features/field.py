@@ -99,8 +99,8 @@ class Features:
     rgb, xyz    FeatureMap on the same (H, W)
     foreground  bool (H, W): pixels where both modalities have features and the object is
     cloud       metres, invalid points (0, 0, 0)
-    meta        names, family ("descriptors" | "paper" | "random"), sizes, "extraction" (see features.extraction): never ground
-                truth; "missing" where one is
+    meta        names, family ("learned" | "descriptors" | "paper" | "random"), sizes, "standardise" (sides whose channels
+                differ in scale), "extraction" (see features.extraction): never ground truth; "missing" where one is
 
     A missing modality has features of width 0 that reach every pixel, so the foreground is the other one's.
     """

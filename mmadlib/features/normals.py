@@ -1,9 +1,9 @@
-"""Surface normals of an organised cloud as a picture for a vision transformer: the 3D side of PIRN (reconstruction).
+"""Surface normals of an organised cloud as a picture for an encoder of RGB: the 3D side of PIRN (reconstruction).
 
 PIRN (ICLR 2026, submission 8569) encodes the RGB picture and a surface-normal picture by one frozen DINOv2 ViT-B/14, the same
 weights for both: this is known from notes and reviews that quote the paper. How it computes normals is not: it follows FIND,
 which is not available. Every other choice below is ours, so each function is marked (reconstruction). The paper's features are
-dinov2_vitb14+normals_dinov2_vitb14 with rgb_layers 2-9, see mmadlib.features.dino.
+dinov2_vitb14+normals_dinov2_vitb14 with rgb_layers 2-9, see mmadlib.features.dino. The learned features take the same picture.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from mmadlib.errors import DataError, explain
 from mmadlib.prepare.grid import square_margins
 
 if TYPE_CHECKING:
-    from mmadlib.features.dino import Dino
-    from mmadlib.features.tokens import Patches
     from mmadlib.sample import Sample
 
 RECIPES = ("neighbours", "grid")
@@ -117,17 +115,3 @@ def normal_picture(sample: Sample, size: int = 224, pad: str = "edge",
     if pad != "none":
         image = np.pad(image, (*square_margins(*sample.size), (0, 0)))
     return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
-
-
-class Normals:
-    """Sample, background removed -> Patches: tokens of its `normal_picture` by the ViT that encodes RGB. (reconstruction)
-
-    The picture is normalised by ImageNet's mean and deviation, as RGB is. Raises DataError as `normal_picture`.
-    """
-
-    def __init__(self, encoder: Dino, size: int = 224, pad: str = "edge", recipe: str = "neighbours") -> None:
-        self.encoder, self.size, self.pad, self.recipe = encoder, size, pad, recipe
-
-    def __call__(self, sample: Sample) -> Patches:
-        """Tokens, g = size // patch a side; the background has tokens too, as it has in RGB."""
-        return self.encoder.encode(normal_picture(sample, self.size, self.pad, self.recipe))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mmadlib.checks import check_device, check_seed, one_of, typed, whole
+from mmadlib.errors import SettingsError
+from mmadlib.features.cnn import strides
 from mmadlib.features.descriptors.mask import GRID
 from mmadlib.features.dino import layer_range
 from mmadlib.features.grouping import RANDOM_START
@@ -14,7 +16,7 @@ from mmadlib.features.point_mae import MODES
 from mmadlib.prepare.grid import PADS
 
 # newer than recorded runs: named only where they are not the default, so that those stay theirs
-LATER = ("rgb_masked", "rgb_layers", "normals")
+LATER = ("rgb_masked", "rgb_layers", "normals", "levels", "enlarge")
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ class Options:
     rgb_masked: bool = False
     rgb_blocks: int = 12  # transformer blocks kept: CFM 12, CPIR 8
     rgb_layers: str = ""  # "2-9": mean of blocks 2 to 9 counted from 0, without final norm (PIRN); "": the last block, normed
+    levels: str = "8"  # strides of the stages that a CNN gives, finest first: "8", "8+16"
+    enlarge: float = 2.0  # times that the picture is enlarged before it enters a CNN
     rgb_weights: str | None = None  # file, or "random"
     rgb_sha256: str = "any"
     xyz_blocks: int = 12
     xyz_weights: str | None = None  # file, or "random"
     xyz_sha256: str | None = None  # None: the published hash; "any"
     backbone_mode: str = "batch_stats"  # compat | batch_stats | eval | eval_unit
-    normals: str = "neighbours"  # neighbours | grid: recipe of normals_<vit>, whose ViT takes the options rgb_*
+    normals: str = "neighbours"  # neighbours | grid: recipe of normals_<network>, which takes the options of RGB
     groups: int = 1024  # Point-MAE: centres
     group_size: int = 128  # Point-MAE: points of a group
     fps_start: int | str = 0  # row-major index of the first centre, or "random": by `seed` and the cloud (CMDR-IAD's code)
@@ -53,6 +57,10 @@ def check_options(given: dict[str, Any]) -> Options:
     one_of("backbone_mode", options.backbone_mode, MODES)
     one_of("recipe of normals", options.normals, RECIPES)
     layer_range(options.rgb_layers)
+    strides(options.levels)
+    if not 0 < options.enlarge <= 16:
+        raise SettingsError(f"feature option enlarge={options.enlarge!r}: a number above 0, up to 16")
+    options = replace(options, enlarge=float(options.enlarge))  # 1 and 1.0 have one name
     if isinstance(options.fps_start, str):
         one_of("fps_start", options.fps_start, [RANDOM_START])
     else:

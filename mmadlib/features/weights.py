@@ -44,7 +44,7 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> S
     path = existing(here(path))
     start = _start(path)
     if sha256 != ANY:
-        check_hash(path, sha256, option)
+        check_hash(path, sha256, f"download it again, or accept other weights by {option}={ANY!r} or by their hash")
     state: object = _safetensors(path) if start[8:9] == b"{" else _torch_load(path, start)
     for _ in AROUND:
         inner = (state[key] for key in AROUND if key in state) if isinstance(state, dict) else ()
@@ -111,13 +111,12 @@ def _torch_load(path: Path, start: bytes) -> object:
         raise WeightsError(explain(path, f"is truncated or {fault}", AGAIN)) from None
 
 
-def check_hash(path: Path, sha256: str, option: str) -> None:
-    """Raise WeightsError unless the file has this SHA-256."""
+def check_hash(path: Path, sha256: str, remedy: str) -> None:
+    """Raise WeightsError unless the file has this SHA-256; remedy: what the user may do about it."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
-        raise WeightsError(explain(path, f"has sha256 {found}, expected {sha256}",
-                                   f"download it again, or accept other weights by {option}={ANY!r} or by their hash"))
+        raise WeightsError(explain(path, f"has sha256 {found}, expected {sha256}", remedy))
 
 
 def fill(module: nn.Module, state: State, path: str | Path, adapt: Callable[[State], State] = dict) -> None:

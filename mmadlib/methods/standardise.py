@@ -13,16 +13,16 @@ from mmadlib.features.extraction import difference
 from mmadlib.features.field import FeatureMap, Features
 
 SIDES = {"rgb": "RGB", "xyz": "3D"}
-HAND_MADE = ("descriptors", "random")  # front ends whose raw values differ in scale from channel to channel
 
 
 class Standardiser:
     """Mean and deviation of the training foreground, applied to tokens.
 
-    Exact on tokens because interpolation weights sum to one. Descriptors are stored raw and standardised here, so that
-    no test sample and no other category enters the statistics; backbone features are left as they are. All methods take
-    their features from here, so this is where one that needs a missing modality learns of it (MissingModality), and where
-    features that were made otherwise than those of the training, `extraction`, are refused (SettingsError).
+    Exact on tokens because interpolation weights sum to one. Features whose channels differ in scale (meta "standardise":
+    descriptors, stages of a CNN) are stored raw and standardised here, so that no test sample and no other category enters
+    the statistics; those of transformers are left as they are. All methods take their features from here, so this is where
+    one that needs a missing modality learns of it (MissingModality), and where features that were made otherwise than those
+    of the training, `extraction`, are refused (SettingsError).
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Standardiser:
             first = next((f for f in features if f.missing != side), features[0])
             width, meta = getattr(first, side).channels, first.meta
             (mean, squares), n = torch.zeros(2, width, dtype=torch.float64), 0
-            if meta.get(side, meta.get("family")) in HAND_MADE:
+            if side in meta.get("standardise", ()) and first.missing != side:
                 for f in (f for f in features if f.missing != side):
                     values = getattr(f, side).at(f.pixels).double()
                     mean, squares, n = mean + values.sum(0), squares + (values**2).sum(0), n + len(values)

@@ -141,10 +141,10 @@ def test_a_root_that_does_not_exist_is_an_error_also_when_all_is_finished(ran, d
     ({"features": "paper", "options": {"rgb_weights": "pointer.pth"}}, WeightsError, "Git LFS pointer"),
     ({"features": "none+point_mae", "options": {"xyz_weights": "pointer.pth"}}, WeightsError, "Git LFS pointer")])
 def test_what_no_run_can_do_without_is_missed_once_before_anything_starts(ran, monkeypatch, tmp_path, change, error, said):
-    from mmadlib.features import dino
+    from mmadlib.features import networks
 
     cell, base = ran
-    monkeypatch.setattr(dino, "_reachable", lambda address: False)
+    monkeypatch.setattr(networks, "_reachable", lambda address: False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("mmadlib.paths.WEIGHTS", base / "no weights")
     monkeypatch.setattr(sweep, "run_missing", lambda *_: pytest.fail("something ran"))

@@ -42,9 +42,9 @@ class Counting(Extractor):
 
     calls = 0
 
-    def tokens(self, sample):
-        self.calls += 1
-        return super().tokens(sample)
+    def tokens_of(self, samples):
+        self.calls += len(samples)
+        return super().tokens_of(samples)
 
 
 @pytest.fixture(scope="module")
@@ -195,20 +195,33 @@ def test_damage_is_reported_and_repaired(samples, extractor, tmp_path, damage):
 
 
 def test_an_interrupted_run_goes_on(samples, extractor, tmp_path, monkeypatch):
-    calls, run = extractor.calls, Counting.tokens
+    calls, run = extractor.calls, Counting.tokens_of
 
-    def interrupted(self, sample):
+    def interrupted(self, samples):
         if self.calls == calls + 2:
             raise KeyboardInterrupt
-        return run(self, sample)
+        return run(self, samples)
 
-    monkeypatch.setattr(Counting, "tokens", interrupted)
+    monkeypatch.setattr(cache, "BATCH", 2)
+    monkeypatch.setattr(Counting, "tokens_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract_all(samples, extractor, tmp_path / "cache", False)
     assert len(files(tmp_path / "cache")) == 2
-    monkeypatch.setattr(Counting, "tokens", run)
+    monkeypatch.setattr(Counting, "tokens_of", run)
     extract_all(samples, extractor, tmp_path / "cache", False)
     assert extractor.calls == calls + 3
+
+
+@pytest.mark.parametrize("there", [[], [0], [1], [0, 2]])
+def test_several_samples_are_computed_at_once_and_those_there_are_not(samples, extractor, tmp_path, there):
+    """Also with sizes of batches that do not divide their number; everything lies at its own place."""
+    listed = [samples[i % 3].with_(rgb=np.roll(samples[i % 3].rgb, i, 0)) for i in range(cache.BATCH + 1)]
+    cache.FeatureSet(listed, extractor, tmp_path).ensure(there)
+    calls = extractor.calls
+    features = extract_all(listed, extractor, tmp_path, False)
+    assert extractor.calls == calls + len(listed) - len(there)
+    for sample, found in zip(listed, features, strict=True):
+        np.testing.assert_array_equal(found.rgb.tokens, extractor(sample).rgb.tokens)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
@@ -269,7 +282,7 @@ def paper_tokens(points=20_000, width=None):
     weight /= weight.sum(1, keepdims=True)
     xyz = Groups(3 * rng.normal(size=(1024, 1152)).astype(np.float32), rng.integers(0, 1024, (points, 3)), weight)
     rgb = Patches(3 * rng.normal(size=(784, 768)).astype(np.float32))
-    meta = {"family": "paper", "rgb": "dino_vitb8", "xyz": "point_mae"}
+    meta = {"family": "paper", "rgb": "dino_vitb8", "xyz": "point_mae", "standardise": []}
     return Tokens(rgb, xyz, cloud, valid, Truth(valid[::-1], 1, "hole", "both"), meta)
 
 

@@ -1,8 +1,5 @@
 """RGB tokens: timm's own features, cut after the chosen block; weights from a file, without network."""
 
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +8,8 @@ from samples import TINY_VIT as TINY
 
 from mmadlib.errors import SettingsError, UnknownName, WeightsError
 from mmadlib.features import dino
-from mmadlib.features.dino import Dino, import_timm
+from mmadlib.features.dino import Dino
+from mmadlib.features.networks import NAMES, import_timm
 from mmadlib.prepare.grid import Grid, rgb_tensor
 
 timm = import_timm()
@@ -71,15 +69,24 @@ def test_mean_of_layers_from_official_names_equals_a_plain_forward(layers, stop,
 @pytest.mark.parametrize(("blocks", "count"), [(12, 85_807_872), (8, 57_456_384), (4, 29_104_896), (1, 7_841_280)])
 def test_parameter_counts_of_dino_vitb8(blocks, count, monkeypatch):
     monkeypatch.setattr(dino, "digest", lambda model: "")
-    whole = timm.create_model(dino.NAMES["dino_vitb8"], num_classes=0)
-    monkeypatch.setattr(dino, "_model", lambda *args: whole)
+    whole = timm.create_model(NAMES["dino_vitb8"], num_classes=0)
+    monkeypatch.setattr(dino, "create", lambda *args, **options: whole)
     assert sum(p.numel() for p in Dino(blocks=blocks, weights="random").model.parameters()) == count
 
 
 def test_dinov2_is_made_for_the_size_asked(monkeypatch):
+    class Enough(Exception):
+        pass
+
     asked = {}
-    monkeypatch.setattr(timm, "create_model", lambda name, **options: asked.update(options, name=name))
-    dino._model("dinov2_vitb14", 224, "random", "any", 0)
+
+    def create_model(name, **options):
+        asked.update(options, name=name)
+        raise Enough
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(Enough):
+        Dino("dinov2_vitb14", weights="random")
     assert asked == {"name": "vit_base_patch14_dinov2.lvd142m", "num_classes": 0, "img_size": 224}
 
 
@@ -104,33 +111,6 @@ def test_random_weights_come_from_the_seed_and_leave_the_global_one():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_default_place_of_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(dino.paths, "WEIGHTS", tmp_path)
-    torch.manual_seed(5)
-    save_file(timm.create_model(TINY, num_classes=0, img_size=64).state_dict(), tmp_path / f"{TINY}.safetensors")
-    assert Dino(TINY, 12, 64).key == Dino(TINY, 12, 64, "random", seed=5).key
-
-
-def test_without_network_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(dino.paths, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(dino, "_reachable", lambda address: False)
-    with pytest.raises(WeightsError, match=r"network.*rgb_weights"):
-        Dino(TINY, 12, 64)
-    monkeypatch.setattr(dino, "_reachable", lambda address: True)
-
-    def fail(*args, **options):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(WeightsError, match=r"could not be downloaded \(OSError\)"):
-        Dino(TINY, 12, 64)
-
-
-def test_reachable_tells_a_dead_address():
-    assert not dino._reachable("http://127.0.0.1:9/")
-    assert not dino._reachable("no address")
-
-
 def test_wrong_names_kinds_and_weights(tmp_path):
     with pytest.raises(UnknownName, match="dino_vitb8"):
         Dino("dino_vitb9", weights="random")
@@ -143,34 +123,3 @@ def test_wrong_names_kinds_and_weights(tmp_path):
     torch.save({"conv.weight": torch.ones(2)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth"):
         Dino(TINY, 12, 64, str(tmp_path / "other.pth"))
-
-
-def test_timm_comes_in_beside_a_torchvision_that_does_not_load(monkeypatch):
-    """The stand-in is put in place after the real import fails, half-imported modules are cleared, and only then."""
-    made, tries = ModuleType("timm"), []
-    for name in [n for n in sys.modules if n.split(".")[0] in ("timm", "torchvision")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torchvision.half", ModuleType("torchvision.half"))
-
-    def import_module(name):
-        tries.append("torchvision._meta_registrations" in sys.modules)
-        if not tries[-1]:
-            raise RuntimeError("operator torchvision::nms does not exist")
-        return made
-
-    monkeypatch.setattr(dino.importlib, "import_module", import_module)
-    monkeypatch.setitem(sys.modules, "torchvision._meta_registrations", ModuleType("x"))
-    monkeypatch.delitem(sys.modules, "torchvision._meta_registrations")
-    assert import_timm() is made and tries == [False, True]
-    assert "torchvision.half" not in sys.modules
-    tries.clear()
-    assert import_timm() is made and tries == [True]
-
-
-def test_other_import_errors_are_not_hidden(monkeypatch):
-    def import_module(name):
-        raise RuntimeError("something else")
-
-    monkeypatch.setattr(dino.importlib, "import_module", import_module)
-    with pytest.raises(RuntimeError, match="something else"):
-        import_timm()

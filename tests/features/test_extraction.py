@@ -11,8 +11,8 @@ from samples import TINY, TINY_VIT, dome, on_a_table
 
 from mmadlib.errors import SettingsError, UnknownName, WeightsError
 from mmadlib.features import Extractor
-from mmadlib.features.dino import import_timm
 from mmadlib.features.extraction import checked, difference
+from mmadlib.features.networks import import_timm
 from mmadlib.prepare.corruptions import CORRUPTIONS
 
 VIT = {"rgb": TINY_VIT, "rgb_weights": "random", "rgb_blocks": 1, "size": 64}

@@ -9,7 +9,7 @@ from samples import on_a_table as table
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
 from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.source import Source
-from mmadlib.features import FAMILIES, Extractor, extract, extractor, family
+from mmadlib.features import FAMILIES, Extractor, extract, extractor, family, given
 from mmadlib.features.dino import Dino
 from mmadlib.features.point_mae import PointMAE
 from mmadlib.prepare import isolate
@@ -94,7 +94,7 @@ def test_a_masked_picture_is_that_of_the_part_on_black(names, blind):
 
 def test_the_masked_picture_knows_no_background(monkeypatch):
     seen = []
-    monkeypatch.setattr(extractor, "to_grid", lambda *given: seen.append(to_grid(*given)) or seen[-1])
+    monkeypatch.setattr(given, "to_grid", lambda *what: seen.append(to_grid(*what)) or seen[-1])
     sample = dome()
     assert (sample.rgb[~sample.valid] > 0).all()
     extract(sample, size=96, rgb_masked=True)
@@ -110,7 +110,7 @@ def test_the_masked_picture_is_the_one_that_m3dm_writes(monkeypatch):
     """Recorded: table and clutter are black, pixels without a return keep their colour."""
     recorded, seen = np.load(RECORDED / "preprocess.npz"), []
     monkeypatch.setattr(isolate, "fit_plane", lambda *_: recorded["in.plane"])
-    monkeypatch.setattr(extractor, "to_grid", lambda *given: seen.append(to_grid(*given)) or seen[-1])
+    monkeypatch.setattr(given, "to_grid", lambda *what: seen.append(to_grid(*what)) or seen[-1])
     xyz = recorded["in.xyz"]
     sample = Sample(np.random.default_rng(0).integers(1, 256, xyz.shape, dtype=np.uint8), xyz)
     extract(sample, size=160, pad="zero", isolate=True, rgb_masked=True)
@@ -216,7 +216,7 @@ def test_keys_name_the_code_of_the_extractor(monkeypatch):
     asked = set()
     monkeypatch.setattr(extractor, "digest_of", lambda *patterns: asked.update(patterns) or "")
     Extractor()
-    assert {"features/extractor.py", "features/front_ends.py"} <= asked
+    assert {"features/extractor.py", "features/front_ends.py", "features/given.py"} <= asked
 
 
 def test_backbones_are_loaded_once():
@@ -235,20 +235,20 @@ def test_family_names():
         family(None)
 
 
-@pytest.mark.parametrize(("given", "match"), [({"xyz": "point_mea"}, "point_mae"), ({"rgb": "dino_vitb9"}, "dino_vitb8"),
+@pytest.mark.parametrize(("wrong", "match"), [({"xyz": "point_mea"}, "point_mae"), ({"rgb": "dino_vitb9"}, "dino_vitb8"),
                                               ({"rgb_block": 8}, "rgb_blocks"), ({"pad": "egde"}, "edge"),
                                               ({"backbone_mode": "evall"}, "eval"), ({"rgb": None}, "feature 'None'"),
                                               ({"xyz": None}, "feature 'None'")])
-def test_unknown_names_suggest_the_nearest(given, match):
+def test_unknown_names_suggest_the_nearest(wrong, match):
     with pytest.raises(UnknownName, match=match):
-        extract(dome(), **given)
+        extract(dome(), **wrong)
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("isolate", "yes"), ("isolate", 1), ("rgb_weights", 5), ("xyz_weights", 5), ("xyz_sha256", 0), ("groups", None),
     ("size", 55), ("size", 224.0), ("size", True), ("seed", -1), ("seed", "a"), ("device", "cudaa"), ("device", "cuda:99")])
 def test_options_are_checked_even_where_nothing_looks_at_them(name, value):
-    for make in (lambda **given: extract(dome(), **given), Extractor):
+    for make in (lambda **option: extract(dome(), **option), Extractor):
         with pytest.raises(SettingsError, match=f"{name}={value!r}"):
             make(**{name: value})
 

@@ -20,7 +20,8 @@ def official():
     rgb = Patches(GOLDEN["in.rgb_tokens"].reshape(3, -1).T.copy())
     xyz = Groups(GOLDEN["in.tokens"].T.copy(), index, weight.astype(np.float32))
     truth = Truth(np.zeros((224, 224), bool))
-    return Tokens(rgb, xyz, cloud, valid, truth, {"rgb": "dino_vitb8", "xyz": "point_mae", "family": "paper"})
+    meta = {"rgb": "dino_vitb8", "xyz": "point_mae", "family": "paper", "standardise": []}
+    return Tokens(rgb, xyz, cloud, valid, truth, meta)
 
 
 def test_dense_maps_equal_the_official_ones():

@@ -32,7 +32,8 @@ def features(seed, odd=(), rgb_grid=14, xyz_grid=28, family="descriptors", foreg
     if foreground is None:
         foreground = np.ones((SIZE, SIZE), bool)
         foreground[:4] = False
-    return Features(maps["rgb"], maps["xyz"], foreground, np.zeros((SIZE, SIZE, 3), np.float32), {"family": family})
+    return Features(maps["rgb"], maps["xyz"], foreground, np.zeros((SIZE, SIZE, 3), np.float32),
+                    {"family": family, "standardise": [] if family == "paper" else ["rgb", "xyz"]})
 
 
 @pytest.fixture(scope="module")

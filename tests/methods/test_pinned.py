@@ -74,7 +74,8 @@ def samples(n: int) -> list[Features]:
         maps = [FeatureMap(np.tanh(latent @ view / 2) + 0.1 * rng.normal(size=(h * w, view.shape[1])), interp, SIZE)
                 for view in (view2, view3)]
         foreground = (row - 9) ** 2 / 70 + (column - 12 - i) ** 2 / (140 - 20 * i) < 1
-        found.append(Features(*maps, foreground, np.zeros((*SIZE, 3), np.float32), {"family": "descriptors"}))
+        meta = {"family": "descriptors", "standardise": ["rgb", "xyz"]}
+        found.append(Features(*maps, foreground, np.zeros((*SIZE, 3), np.float32), meta))
     return found
 
 

@@ -94,7 +94,7 @@ def test_features_made_otherwise_are_refused(train, name, tmp_path):
     table, empty = on_a_table(seed=7), np.zeros((64, 64), bool)
     otherwise = {r"isolate=True, these have isolate=False; .*isolated=True": Extractor(size=64, isolate=False)(table),
                  r"size=64, these have size=72; extract with model\.extract": Extractor(size=72)(table),
-                 r"made by hand": replace(model.extract(table), meta={"family": "descriptors"})}
+                 r"made by hand": replace(model.extract(table), meta={"family": "descriptors", "standardise": ["rgb", "xyz"]})}
     for judge in (model, METHODS[name].load(model.save(tmp_path))):
         for match, features in otherwise.items():
             for some in (features, replace(features, foreground=np.zeros_like(features.foreground))):
@@ -109,7 +109,7 @@ def test_training_samples_of_several_makings_are_refused(train, name):
     with pytest.raises(SettingsError, match=rf"{name}: training samples .* first with isolate=True, number 3 with isolate=F"):
         fitted(name, [*train["descriptors"], other])
     with pytest.raises(SettingsError, match="number 2 with none that are known"):
-        fitted(name, [other, replace(other, meta={"family": "descriptors"})])
+        fitted(name, [other, replace(other, meta={"family": "descriptors", "standardise": ["rgb", "xyz"]})])
 
 
 def test_the_background_of_the_training_is_the_one_of_raw_samples(extractors):

@@ -32,21 +32,21 @@ def object_mask(valid: Bool[np.ndarray, "S S"]) -> Bool[np.ndarray, "S S"]:
     return ndimage.binary_erosion(small[holes], cross, border_value=True)
 
 
-def token_cover(mask: Bool[np.ndarray, "S S"]) -> Float64[np.ndarray, " 56*56"]:
-    """Share of each token's cell that `mask` covers; any S."""
+def token_cover(mask: Bool[np.ndarray, "S S"], side: int = GRID) -> Float64[np.ndarray, " T"]:
+    """Share of each token's cell that `mask` covers, T = side**2 of them; any S."""
     size = len(mask)
-    edges = np.arange(GRID + 1) * size / GRID
+    edges = np.arange(side + 1) * size / side
     pixel = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    cells = overlap.clip(0) * GRID / size
+    cells = overlap.clip(0) * side / size
     return (cells @ mask @ cells.T).ravel()
 
 
-def tokens_on(mask: Bool[np.ndarray, "S S"]) -> Bool[np.ndarray, " 56*56"]:
+def tokens_on(mask: Bool[np.ndarray, "S S"], side: int = GRID) -> Bool[np.ndarray, " T"]:
     """Tokens of which the object `mask` covers a quarter or more."""
-    return token_cover(mask) >= COVER - 1e-9
+    return token_cover(mask, side) >= COVER - 1e-9
 
 
-def token_mask(grid: Grid) -> Bool[np.ndarray, " 56*56"]:
+def token_mask(grid: Grid, side: int = GRID) -> Bool[np.ndarray, " T"]:
     """Tokens on the object, the same for both modalities."""
-    return tokens_on(object_mask(grid.valid))
+    return tokens_on(object_mask(grid.valid), side)
