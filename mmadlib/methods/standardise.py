@@ -31,7 +31,7 @@ class Standardiser:
         self.std: dict[str, Float32[torch.Tensor, " C"]] = {}
 
     def fit(self, features: Sequence[Features]) -> Self:
-        """Mean and deviation of each side over the foreground of all samples that have it; 0 and 1 for backbones."""
+        """Mean and deviation of each side over the foreground of all samples that have it; 0 and 1 for others."""
         for side in ("rgb", "xyz"):
             first = next((f for f in features if f.missing != side), features[0])
             width, meta = getattr(first, side).channels, first.meta

@@ -1,6 +1,7 @@
 """The account of how features were made: small, plain, of no sample; what differs is named, what is alike is not."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 
@@ -13,12 +14,14 @@ from mmadlib.errors import SettingsError, UnknownName, WeightsError
 from mmadlib.features import Extractor
 from mmadlib.features.extraction import checked, difference
 from mmadlib.features.networks import import_timm
+from mmadlib.features.packages import installed
 from mmadlib.prepare.corruptions import CORRUPTIONS
 
 VIT = {"rgb": TINY_VIT, "rgb_weights": "random", "rgb_blocks": 1, "size": 64}
 POINTS = {key: TINY[key] for key in ("xyz", "xyz_weights", "groups", "group_size")} | {"xyz_blocks": 1, "size": 64}
 KINDS = {"descriptors": {"size": 64}, "random": {"rgb": "random", "xyz": "random", "size": 64}, "vit": VIT, "points": POINTS,
-         "normals": {"rgb": "none", "xyz": f"normals_{TINY_VIT}"} | {k: v for k, v in VIT.items() if k != "rgb"}}
+         "normals": {"rgb": "none", "xyz": f"normals_{TINY_VIT}"} | {k: v for k, v in VIT.items() if k != "rgb"},
+         "learned": {"rgb": "efficientnet_lite0", "xyz": "normals_efficientnet_lite0", "size": 64}}
 
 
 @cache
@@ -44,7 +47,8 @@ def test_an_account_is_small_plain_and_whole(kind):
     ("random", {"seed": 1}, ("seed=0", "seed=1")), ("points", {"groups": 32}, ("groups=64", "groups=32")),
     ("points", {"backbone_mode": "eval"}, ("backbone_mode='batch_stats'", "backbone_mode='eval'")),
     ("vit", {"rgb_masked": True}, ("rgb_masked=False", "rgb_masked=True")),
-    ("normals", {"normals": "grid"}, ("normals='neighbours'", "normals='grid'"))])
+    ("normals", {"normals": "grid"}, ("normals='neighbours'", "normals='grid'")),
+    ("learned", {"enlarge": 1.0}, ("enlarge=2.0", "enlarge=1.0"))])
 def test_what_changes_features_is_named(kind, changes, says):
     found = difference(made(kind).account, made(kind, **changes).account)
     assert found[:2] == says
@@ -53,6 +57,7 @@ def test_what_changes_features_is_named(kind, changes, says):
 @pytest.mark.parametrize(("kind", "changes"), [
     ("descriptors", {"rgb_blocks": 8, "groups": 32, "backbone_mode": "eval", "seed": 3, "rgb_masked": True}),
     ("vit", {"groups": 32, "xyz_weights": "elsewhere.pth"}), ("points", {"rgb_layers": "2-9"}),
+    ("vit", {"levels": "8+16", "enlarge": 1}), ("learned", {"rgb_blocks": 8, "groups": 32}),
     ("descriptors", {"isolate": True})])
 def test_what_no_front_end_looks_at_is_none(kind, changes):
     assert difference(made(kind).account, made(kind, **changes).account) is None
@@ -128,6 +133,21 @@ def test_other_weights_are_refused_and_moved_ones_found(tmp_path, monkeypatch):
             Extractor.like(gone)
     with pytest.raises(UnknownName, match="rgb_weights"):
         Extractor.like(account, size=96)
+
+
+def test_learned_features_are_made_again_with_the_same_weights_only(tmp_path):
+    """From the package, or from a file with the same content elsewhere; another network of the same name is refused."""
+    account = made("learned").account
+    shutil.copy(installed("tf_efficientnet_lite0"), tmp_path / "moved.pth")
+    moved = Extractor.like(account, rgb_weights=str(tmp_path / "moved.pth"))
+    wanted = account["xyz"]["xyz weights"]
+    assert moved.front["rgb"].weights == moved.front["xyz"].weights == wanted
+    with pytest.raises(WeightsError, match=f"rgb weights of digest {wanted}, those found here have [0-9a-f]{{16}}"):
+        Extractor.like(account, rgb_weights="random")
+    other = account | {"rgb": account["rgb"] | {"rgb weights": "0" * 16}}
+    assert difference(account, made("learned", levels="8+16").account)[0].startswith("levels='8' and rgb weights=")
+    with pytest.raises(WeightsError, match=r"^efficientnet_lite0: .* digest 0{16}, .*extractor\(rgb_weights="):
+        Extractor.like(other)
 
 
 @pytest.mark.parametrize("change", [

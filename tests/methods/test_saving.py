@@ -24,7 +24,8 @@ from mmadlib.methods.nearest import Nearest
 from mmadlib.paths import ROOT
 from mmadlib.prepare.corruptions import CORRUPTIONS
 
-KINDS = {"descriptors": {"size": 64}, "backbones": TINY | {"size": 64, "rgb_blocks": 1, "xyz_blocks": 1}}
+KINDS = {"descriptors": {"size": 64}, "backbones": TINY | {"size": 64, "rgb_blocks": 1, "xyz_blocks": 1},
+         "learned": {"rgb": "efficientnet_lite0", "xyz": "normals_efficientnet_lite0", "size": 64}}
 ELSEWHERE = """
 import sys
 from pathlib import Path
