@@ -92,6 +92,7 @@ mutants: setup  ## how many slips in methods, metrics, features, prepare (or WHA
 
 bench: setup  ## speed and memory beside plain implementations
 	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
+	OMP_NUM_THREADS=1 $(PY) benchmarks/learned.py
 	OMP_NUM_THREADS=2 $(PY) benchmarks/paper_size.py cfm cpir cfr pirn cmsa
 
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place

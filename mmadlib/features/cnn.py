@@ -21,7 +21,7 @@ from mmadlib.features.networks import create, timm_name
 from mmadlib.features.packages import PACKAGES
 from mmadlib.features.weights import ANY, digest
 
-AT_ONCE = 8  # pictures of a forward pass on a GPU; on a CPU one after the other takes half the time of several at once
+AT_ONCE = 8  # pictures of a forward pass on a GPU; on a CPU one after the other is faster (benchmarks/learned.py)
 OTHER = "choose another network"
 
 
@@ -70,7 +70,7 @@ class Cnn:
         else:
             mean, std = ([255 * x for x in model.pretrained_cfg[key]] for key in ("mean", "std"))
         self.mean, self.std = (torch.tensor(x, device=self.device)[:, None, None] for x in (mean, std))
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.model = model.to(self.device)
         try:
             model.prune_intermediate_layers(self.stages, prune_head=True)
             self._encode([np.zeros((size, size, 3), np.uint8)])
@@ -87,10 +87,10 @@ class Cnn:
     @torch.inference_mode()
     def _encode(self, pictures: Sequence[UInt8[np.ndarray, "S S 3"]]) -> Float32[np.ndarray, "N T C"]:
         stack = torch.from_numpy(np.ascontiguousarray(np.stack(pictures)))
+        # as pictures lie in memory, channels last, up to the tokens: convolutions take half the time
         x = (stack.permute(0, 3, 1, 2).float().to(self.device) - self.mean) / self.std
         x = F.interpolate(x, size=(self.input, self.input), mode="bilinear", align_corners=False)
-        outputs = self.model.forward_intermediates(x.contiguous(memory_format=torch.channels_last), self.stages,
-                                                   stop_early=True, intermediates_only=True)
+        outputs = self.model.forward_intermediates(x, self.stages, stop_early=True, intermediates_only=True)
         side = (self.raster, self.raster)
         maps = torch.cat([o if o.shape[2:] == side else F.interpolate(o, size=side, mode="bilinear", align_corners=False)
                           for o in outputs], 1)
