@@ -108,7 +108,7 @@ def test_levels_that_are_none(text):
     ({"levels": "8+64"}, r"no stage at stride 64, only at 2, 4, 8, 16, 32"),
     ({"size": 100, "enlarge": 1}, r"size=100, enlarge=1: the network's input of 100 px must be a multiple of its level 8"),
     ({"enlarge": 1.3}, r"input of 291\.2 px must be a multiple"), ({"enlarge": 1e-9}, "must be a multiple"),
-    ({"name": "vgg11", "weights": "random", "levels": "64"}, "only at 1, 2, 4, 8, 16, 32"),
+    ({"name": SMALL, "weights": "random", "levels": "64"}, "only at 2, 4, 8, 16, 32"),
     ({"name": "swin_tiny_patch4_window7_224", "weights": "random", "levels": "4"},
      r"cannot encode pictures of 448 px \(Input height \(448\) doesn't match model \(224\)\.\); choose another network, size"),
     ({"name": "botnet26t_256", "weights": "random", "levels": "16"}, r"cannot encode pictures of 448 px \(AssertionError\)"),
