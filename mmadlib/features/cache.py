@@ -87,7 +87,7 @@ class FeatureSet(Sequence[Features]):
     def ensure(self, indices: Sequence[int]) -> None:
         """Have the tokens of some samples in the cache, or in memory without one; what is missing is computed at once."""
         missing = [i for i in indices if not self._there(i)]
-        for i, tokens in zip(missing, self.extractor.tokens_of([self.samples[i] for i in missing]), strict=True):
+        for i, tokens in self._computed(missing).items():
             if self.folder is None:
                 self._tokens[i] = tokens
             else:
@@ -148,16 +148,20 @@ class FeatureSet(Sequence[Features]):
         except OSError as err:
             raise CacheError(explain(paths.shown(path), f"cannot be read ({err.strerror or err})",
                                      "correct its permissions or delete it")) from None
-        tokens = self.extractor.tokens(self.samples[i])
-        for _ in range(TRIES):  # a file may have been replaced between its digest and its reading
-            self._files.pop(i)
-            if self.file(i) == path:
-                break
-            path, tokens = self.file(i), self.extractor.tokens(self.samples[i])
-        key = f"{self.extractor.key} {path.stem}"
-        data = encode(tokens, key)
-        write_entry(path, data)
-        return decode(data, key)  # as stored, so that the first run and the next ones see the same numbers
+        data = encode(self._computed([i])[i], self._key(i))
+        write_entry(self.file(i), data)
+        return decode(data, self._key(i))  # as stored, so that the first run and the next ones see the same numbers
+
+    def _computed(self, indices: Sequence[int]) -> dict[int, Tokens]:
+        """Tokens made anew; once more of a sample whose files were replaced between their digest and their reading."""
+        found = dict(zip(indices, self.extractor.tokens_of([self.samples[i] for i in indices]), strict=True))
+        for i in indices if self.folder is not None else ():
+            for _ in range(TRIES):
+                path = self._files.pop(i)
+                if self.file(i) == path:
+                    break
+                found[i] = self.extractor.tokens(self.samples[i])
+        return found
 
     def _entry(self, i: int) -> Entry | None:
         """The entry of a sample that has files of its own; None otherwise."""
