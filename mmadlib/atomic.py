@@ -33,7 +33,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path.parent.resolve())
-    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:40]}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -78,21 +78,27 @@ def alone(folder: Path, wait: float = WAIT) -> Iterator[None]:
 
     Raises OutputError when another process holds it for longer than `wait` seconds, or the folder cannot be written.
     """
-    owner = folder / ".owner"
+    owner, lock = folder / ".owner", FileLock(folder / ".lock", timeout=wait)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=wait):
-            with suppress(OSError, KeyError):  # the second: a user without a name
-                owner.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}", encoding="utf-8")
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    owner.unlink(missing_ok=True)
+        lock.acquire()
     except Timeout:
         who = owner.read_text(encoding="utf-8", errors="replace") if owner.is_file() else "another process"
         raise OutputError(explain(shown(folder), f"is being written by {who}, for more than {wait:.0f} s",
                                   "wait until it is done, or stop it, and call again")) from None
     except OSError as err:
-        raise OutputError(explain(shown(folder), f"cannot be written ({err.strerror or err})",
-                                  "name a workspace that you may write to by MMADLIB_HOME")) from None
+        raise unwritable(folder, err) from None
+    try:
+        with suppress(OSError, KeyError):  # the second: a user without a name
+            owner.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def unwritable(path: Path, err: OSError) -> OutputError:
+    """The error for a place of the workspace that cannot be written."""
+    return OutputError(explain(shown(path), f"cannot be written ({err.strerror or err})",
+                               "free some space, or name a workspace that you may write to by MMADLIB_HOME"))

@@ -42,7 +42,7 @@ def plotted(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    r"""Text in Markdown, also in a cell of a table: no HTML, no links or pictures, no mathematics, no further cells.
+    r"""Text in Markdown, also in a cell of a table: no HTML, no [text](link) or picture, no mathematics, no further cells.
 
     >>> print(markdown("<img src=x> | [a](b) &lt;"))
     &lt;img src=x> \| [a\](b) &amp;lt;

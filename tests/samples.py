@@ -1,4 +1,4 @@
-"""A small sample with a known shape, and the smallest backbones with random weights, shared by several rooms' tests."""
+"""A small sample with a known shape, the smallest backbones with random weights, a hostile text: for several rooms' tests."""
 
 import numpy as np
 
@@ -7,6 +7,8 @@ from mmadlib.sample import Sample
 TINY_VIT = "vit_tiny_patch16_224"  # 5.5 million parameters, same code as the large ones
 TINY = {"rgb": TINY_VIT, "xyz": "point_mae", "rgb_weights": "random", "xyz_weights": "random",
         "rgb_blocks": 2, "xyz_blocks": 2, "groups": 64, "group_size": 16}
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))  # YAML of ten thousand million values
 
 
 def dome(size=96, seed=0, **fields) -> Sample:

@@ -61,3 +61,17 @@ def test_one_writer_at_a_time_and_a_killed_one_sets_the_folder_free(tmp_path):
         holder.kill()
     with alone(tmp_path, 5):
         pass
+
+
+def test_the_lock_says_nothing_of_what_goes_wrong_under_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a plan"), alone(tmp_path):
+        raise FileNotFoundError("a plan")
+    with alone(tmp_path, wait=1.0):
+        pass
+
+
+def test_names_may_be_as_long_as_a_file_system_takes(tmp_path):
+    path = tmp_path / ("n" * 251 + ".csv")
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"

@@ -19,7 +19,7 @@ import pytest
 import tifffile
 import torch
 from layouts import eyecandies, isolated, mvtec, real_iad_d3, snapshot, stereo_pothole
-from samples import dome
+from samples import BOMB, dome
 
 from mmadlib.__main__ import main
 from mmadlib.data import categories, load
@@ -30,8 +30,6 @@ from mmadlib.methods import METHODS
 from mmadlib.paths import NOTEBOOKS
 
 GOOD = "bagel/train/good"
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
 
 
 class Evil:

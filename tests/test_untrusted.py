@@ -7,12 +7,10 @@ import os
 import socket
 
 import pytest
+from samples import BOMB
 
 from mmadlib.errors import DataError, SettingsError
 from mmadlib.untrusted import BYTES, DEPTH, VALUES, parse_json, parse_yaml, read_mapping, read_text, regular
-
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))  # ten thousand million values
 
 
 def test_plain_values_are_read_from_yaml_and_json_alike(tmp_path):

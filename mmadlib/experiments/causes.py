@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmadlib.data import Samples, content_keys, draw, load, root_of, splits
@@ -43,21 +43,29 @@ def usual(causes: Mapping[str, str], name: str) -> bool:
 
 
 class Causes:
-    """Causes of runs by `of`. The data of a category are listed and read once: make one anew to see the disk as it is now."""
+    """Causes of runs by `of`. Data of a category and weights are read once: make one anew to see the disk as it is now."""
 
     def __init__(self, progress: bool = False) -> None:
         self.progress = progress
         self._samples: dict[str, Samples] = {}
         self._keys: dict[str, list[str]] = {}
+        self._weights: dict[str, dict[str, str]] = {}
 
     def of(self, cell: Cell) -> dict[str, str]:
         """cause -> digest. Raises DataError for data that cannot be listed or read, WeightsError for missing weights."""
+        return {"code": run_identity(cell.method, cell.dataset), "settings": short(cell.expected()),
+                "weights": short(self.weights(cell)), "data": self.data(cell),
+                "root": short(cell.root and str(here(cell.root))), "test_limit": short(cell.test_limit)}
+
+    def weights(self, cell: Cell) -> dict[str, str]:
+        """side -> digest of the weights of a run, looked for once. Raises WeightsError."""
         from mmadlib.features import family, weights_of
         from mmadlib.features.options import check_options
 
-        return {"code": run_identity(cell.method, cell.dataset), "settings": short(cell.expected()),
-                "weights": short(weights_of(*family(cell.features), check_options(cell.options))), "data": self.data(cell),
-                "root": short(cell.root and str(here(cell.root))), "test_limit": short(cell.test_limit)}
+        which = short([cell.features, cell.options])
+        if which not in self._weights:
+            self._weights[which] = weights_of(*family(cell.features), check_options(cell.options))
+        return self._weights[which]
 
     def data(self, cell: Cell) -> str:
         """Digest of the content of all samples that a run uses, in their order. Raises DataError."""
@@ -91,14 +99,12 @@ def check_roots(cells: Iterable[Cell]) -> None:
             raise DataError(explain(shown(place), "is not a folder", "give the folder that holds the dataset's categories"))
 
 
-def check_devices(cells: Iterable[Cell]) -> None:
+def check_devices(cells: Sequence[Cell], causes: Causes) -> None:
     """Raise SettingsError for a device that this machine lacks, WeightsError for weights that are not there: once, before
     anything starts."""
     from mmadlib.checks import check_device
-    from mmadlib.features import family, weights_of
-    from mmadlib.features.options import check_options
 
     for device in sorted({cell.device for cell in cells}):
         check_device(device)
-    for features, options in {(c.features, json.dumps(c.options, sort_keys=True)) for c in cells}:
-        weights_of(*family(features), check_options(json.loads(options)))
+    for cell in cells:
+        causes.weights(cell)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmadlib.atomic import atomic
-from mmadlib.errors import DataError, OutputError, explain
+from mmadlib.atomic import atomic, unwritable
+from mmadlib.errors import DataError, explain
 from mmadlib.experiments.record import COLUMNS, KEYS, NUMBERS, collect, git
 from mmadlib.experiments.results import read_table
 from mmadlib.names import from_cell
@@ -38,8 +38,7 @@ def keep(results: Path = RESULTS, before: Path = BEFORE) -> None:
             with atomic(before) as path:
                 shutil.copyfile(table, path)
         except OSError as err:
-            raise OutputError(explain(shown(before), f"cannot be written ({err.strerror or err})",
-                                      "name a workspace that you may write to by MMADLIB_HOME")) from None
+            raise unwritable(before, err) from None
 
 
 def committed(root: Path = ROOT, before: Path = BEFORE) -> tuple[str, pd.DataFrame]:

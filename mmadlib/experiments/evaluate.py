@@ -24,7 +24,7 @@ from mmadlib.experiments.breakdown import breakdown, name_of, twin_auroc
 from mmadlib.experiments.causes import Causes, made_by
 from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
-from mmadlib.experiments.record import Record, environment, write
+from mmadlib.experiments.record import RECORD, Record, environment, write
 from mmadlib.experiments.source import Chosen, Source
 from mmadlib.features import FeatureSet, Truth
 from mmadlib.methods import METHODS, Method, Scores
@@ -87,15 +87,15 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     started = time.perf_counter()
     one_of("dataset", dataset, DATASETS)
     one_of("method", method, METHODS)
-    cell = Cell(dataset, category, method, variant, shots, seed, data_seed, settings or {}, features, options or {},
+    this = Cell(dataset, category, method, variant, shots, seed, data_seed, settings or {}, features, options or {},
                 reader or {}, rule, None if root is None else str(root), device, test_limit)
     model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
     reset_peaks(model.device)
     source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
                               root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
     train = source.draw(shots, seed, rule)
-    decided = (causes or Causes(progress)).of(cell)  # before anything is read: what changes later makes the run stale
-    folder = claim(paths.run_dir(dataset, data_seed, category, method, variant, features, shots, seed, base))
+    decided = (causes or Causes(progress)).of(this)  # before anything is read: what changes later makes the run stale
+    folder = claim(this.folder(base))
     kept = folder / "checkpoint"
     fit_s = timed_fit(model, source.prepare(train), progress, kept if checkpoint else None)
     scores, score_ms = timed_scores(model, source.test, progress)
@@ -164,7 +164,7 @@ def write_run(folder: Path, record: Record, test: Samples, truths: Sequence[Trut
                           "label": [t.label for t in truths], "defect": [cell(t.defect) for t in truths],
                           "modality": [t.modality for t in truths], "score": [s.image for s in scores]})
     try:
-        (folder / "metrics.json").unlink(missing_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
         with atomic(folder / "scores.csv") as path:
             table.to_csv(path, index=False)
         with atomic(folder / "maps.npz") as path:

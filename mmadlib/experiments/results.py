@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mmadlib.atomic import alone, atomic
+from mmadlib.atomic import alone, atomic, unwritable
 from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.belonging import strangers
@@ -91,9 +91,12 @@ def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> 
     csv = io.StringIO()
     table = table.map(lambda v: cell(v) if isinstance(v, str) else v)
     table.to_csv(csv, index=False, lineterminator="\n", float_format=float_format)
-    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != csv.getvalue():
-        with atomic(path) as temporary:
-            temporary.write_text(csv.getvalue(), encoding="utf-8")
+    try:
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != csv.getvalue():
+            with atomic(path) as temporary:
+                temporary.write_text(csv.getvalue(), encoding="utf-8")
+    except OSError as err:
+        raise unwritable(path, err) from None
 
 
 def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: str | None = None) -> Update:
@@ -108,17 +111,16 @@ def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: 
     folder = here(results)
     with alone(folder):
         records = find_records(runs)  # now, or a run made while another collection is waited for would be put back
-        reasons = dict.fromkeys(range(len(records)), "asked for" if into == OWN else "")
-        if into is None:
-            reasons = dict(enumerate(strangers(records, read_runs(folder))))
-        ours = [r for r, why in zip(records, reasons.values(), strict=True) if not why]
-        own = [r for r, why in zip(records, reasons.values(), strict=True) if why]
+        reasons = (strangers(records, read_runs(folder)) if into is None else
+                   ["asked for" if into == OWN else ""] * len(records))
+        ours = [r for r, why in zip(records, reasons, strict=True) if not why]
+        own = [r for r, why in zip(records, reasons, strict=True) if why]
         kept, rows, tables = _merge(folder, ours)
         if own or (folder / OWN).is_dir():
             tables |= _merge(folder / OWN, own, without=ours)[2]
         for path, table in tables.items():
             _write(table, path, float_format="%.4f" if path.name == "results.csv" else None)
-    return Update(len(records), kept, rows, dict(Counter(filter(None, reasons.values()))))
+    return Update(len(records), kept, rows, dict(Counter(filter(None, reasons))))
 
 
 def _merge(folder: Path, records: Sequence[Record],

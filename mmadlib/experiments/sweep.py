@@ -44,11 +44,11 @@ def look(cells: Iterable[Cell], base: str | Path = paths.RUNS, progress: bool = 
     """
     ordered = sorted(cells, key=_features)
     check_roots(ordered)
+    causes = Causes(progress)
     if ready:
-        check_devices(ordered)
+        check_devices(ordered, causes)
     for cell in ordered:
         run_identity(cell.method, cell.dataset)  # the code as it is now, whatever is edited on the way
-    causes = Causes(progress)
     return standings(ordered, base, causes), causes
 
 

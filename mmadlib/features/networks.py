@@ -79,7 +79,7 @@ def weights_file(name: str, weights: str | None) -> Path | None:
         return existing(paths.here(weights))
     local = paths.WEIGHTS / f"{full}.safetensors"
     if local.is_file():
-        return local
+        return existing(local)
     if full in PACKAGES:
         return installed(full)
     from huggingface_hub import try_to_load_from_cache

@@ -41,7 +41,7 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> S
     sha256: the hash that the file must have, checked before anything is unpacked; option: what the user sets it by. What is
     around the tensors (AROUND) is taken off. Raises WeightsError.
     """
-    path = existing(here(path))
+    path = here(path)
     start = _start(path)
     if sha256 != ANY:
         check_hash(path, sha256, f"download it again, or accept other weights by {option}={ANY!r} or by their hash")
@@ -57,15 +57,15 @@ def read_state(path: str | Path, sha256: str = ANY, option: str = "sha256") -> S
 
 def existing(path: Path) -> Path:
     """The same path. Raises WeightsError when there is no such file, and for what downloads leave in place of weights."""
-    if not os.path.exists(path):  # also where one may not look
-        raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
-    regular(path, WeightsError)
     _start(path)
     return path
 
 
 def _start(path: Path) -> bytes:
-    """The first bytes of a file. Raises WeightsError for what downloads leave in place of weights."""
+    """The first bytes of a file. Raises WeightsError where `existing` does."""
+    if not os.path.exists(path):  # also where one may not look
+        raise WeightsError(explain(path, "there is no such weights file", "download it or correct the path"))
+    regular(path, WeightsError)
     try:
         with path.open("rb") as file:
             start = file.read(1000)

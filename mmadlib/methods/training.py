@@ -74,8 +74,8 @@ class Checkpoint:
     folder: Path
     identity: str
 
-    def read(self, networks: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
-             device: torch.device) -> list[dict[str, float]]:
+    def read(self, networks: Mapping[str, nn.Module],
+             optimisers: Mapping[str, torch.optim.Optimizer]) -> list[dict[str, float]]:
         """Put the stored state into networks and optimisers; returns the losses so far, none without a checkpoint.
 
         Raises WeightsError when the checkpoint is damaged or belongs to another training.
@@ -155,7 +155,7 @@ def train(name: str, steps: int, terms: Callable[[int], Terms], networks: Mappin
     Raises TrainingError when a loss is not finite, WeightsError and OutputError for a checkpoint that cannot be used.
     """
     device = torch.device(device)
-    losses = checkpoint.read(networks, optimisers, device) if checkpoint else []
+    losses = checkpoint.read(networks, optimisers) if checkpoint else []
     every = max(1, steps // CHECKPOINTS)
     for network in networks.values():
         network.train()

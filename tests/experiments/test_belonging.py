@@ -11,8 +11,9 @@ from records import make, store
 from mmadlib.__main__ import main
 from mmadlib.errors import OutputError, UnknownName
 from mmadlib.experiments import belonging, results
-from mmadlib.experiments.causes import short
+from mmadlib.experiments.causes import made_by, short
 from mmadlib.experiments.results import merge_results, read_results, read_runs
+from mmadlib.paths import ROOT
 
 USUAL = {"root": short(None), "test_limit": short(None)}
 
@@ -119,3 +120,10 @@ def test_tables_that_cannot_be_written_are_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="MMADLIB_HOME"):
         merge_results(tmp_path / "runs", tmp_path / "file", into="results")
+
+
+def test_the_tables_name_the_data_that_are_files_of_a_user():
+    """Otherwise a run on another copy of them could stand beside their numbers."""
+    runs = read_runs(ROOT / "results")
+    files = runs[~runs["dataset"].map(made_by).astype(bool)]
+    assert len(files) and (files["data"] != "").all()

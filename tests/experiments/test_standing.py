@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import yaml
 from layouts import isolated, mvtec, picture, rgb, tiff
+from safetensors.torch import save_file
+from samples import TINY_VIT
 
 from mmadlib.__main__ import main
 from mmadlib.data import loading
@@ -20,6 +22,7 @@ from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.record import find_records, read
 from mmadlib.experiments.standing import stand, standings, told
 from mmadlib.experiments.sweep import run_cells
+from mmadlib.features.networks import import_timm
 
 
 @pytest.fixture
@@ -107,9 +110,16 @@ def test_the_same_files_below_another_root_are_another_run(ran, data, tmp_path):
     assert stand(replace(cell, root=str(tmp_path / "other")), base).changed == ("root",)
 
 
-def test_other_weights_make_the_run_unfinished(ran, monkeypatch):
-    cell, base = ran
-    monkeypatch.setattr("mmadlib.features.weights_of", lambda *_: {"rgb": "other"})
+def test_other_weights_make_the_run_unfinished(plan, tmp_path):
+    """Whatever the file with them is called."""
+    path, base = tmp_path / "vit.safetensors", tmp_path / "runs"
+    state = import_timm().create_model(TINY_VIT, num_classes=0, img_size=64).state_dict()
+    save_file(state, path)
+    options = {"size": 64, "rgb_weights": str(path), "rgb_blocks": 1}
+    (cell,) = read_sweep(plan | {"features": f"{TINY_VIT}+random", "options": options})
+    assert run_cells([cell], base, tmp_path / "cache", progress=False)[1] == []
+    assert stand(cell, base).changed == () and stand(cell, base).record
+    save_file(state | {"cls_token": state["cls_token"] + 1}, path)
     assert stand(cell, base).changed == ("weights",)
 
 

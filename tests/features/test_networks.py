@@ -152,6 +152,9 @@ def test_default_place_of_weights(no_weights):
     torch.manual_seed(5)
     save_file(timm.create_model(TINY_VIT, num_classes=0, img_size=64).state_dict(), no_weights / f"{TINY_VIT}.safetensors")
     assert Dino(TINY_VIT, 12, 64).key == Dino(TINY_VIT, 12, 64, "random", seed=5).key
+    (no_weights / f"{TINY_VIT}.safetensors").write_text("version https://git-lfs.github.com/spec/v1\nsize 1\n")
+    with pytest.raises(WeightsError, match="Git LFS pointer"):
+        networks.weights_file(TINY_VIT, None)
 
 
 @pytest.mark.parametrize("name", [TINY_VIT, "wide_resnet50_2"])

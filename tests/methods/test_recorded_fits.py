@@ -47,32 +47,32 @@ def two_images(d: dict, seen: np.ndarray):
                                                                           strict=True)]
 
 
+def fitted_as_recorded(method: type[Trained], d: dict, networks: dict, seen: np.ndarray, **settings) -> Trained:
+    """The method after three steps from the recorded parameters, at the recorded ones. networks: official name -> network."""
+    for name, net in networks.items():
+        net.load_state_dict(official(d, f"param.{name}"))
+    ours = {{"2Dto3D": "G", "3Dto2D": "M"}[name.partition("_")[2]]: net for name, net in networks.items()}
+    fitted = starting_from(method, ours)(epochs=3, batch=2, pixels=0, **settings)
+    fitted.fit(two_images(d, seen), progress=False)
+    for name, net in networks.items():
+        check_parameters(net, d, f"out.step3.{name}")
+    return fitted
+
+
 def test_cfm_fits_as_officially():
     d = dict(np.load(RECORDED / "cfm_nets.npz"))
-    networks = {"G": Mapper(12, 20, 16), "M": Mapper(20, 12, 16)}
-    names = {"G": "CFM_2Dto3D", "M": "CFM_3Dto2D"}
-    for key, net in networks.items():
-        net.load_state_dict(official(d, f"param.{names[key]}"))
-    method = starting_from(CFM, networks)(epochs=3, batch=2, pixels=0)
-    method.fit(two_images(d, ~d["out.xyz_mask"]), progress=False)
+    networks = {"CFM_2Dto3D": Mapper(12, 20, 16), "CFM_3Dto2D": Mapper(20, 12, 16)}
+    method = fitted_as_recorded(CFM, d, networks, ~d["out.xyz_mask"])
     np.testing.assert_allclose([step["RGB to 3D"] for step in method.losses], d["out.loss_2Dto3D"], atol=1e-6)
     np.testing.assert_allclose([step["3D to RGB"] for step in method.losses], d["out.loss_3Dto2D"], atol=1e-6)
-    for key, net in networks.items():
-        check_parameters(net, d, f"out.step3.{names[key]}")
 
 
 def test_cfr_fits_as_officially():
     d = dict(np.load(RECORDED / "cfr_train.npz"))
-    networks = {"G": GatedMapper(10, 16, 13), "M": GatedMapper(16, 10, 13)}
-    names = {"G": "CFR_2Dto3D", "M": "CFR_3Dto2D"}
-    for key, net in networks.items():
-        net.load_state_dict(official(d, f"param.{names[key]}"))
-    method = starting_from(CFR, networks)(epochs=3, batch=2, pixels=0, replace="off")
-    method.fit(two_images(d, d["in.xyz_patch"].sum(-1) != 0), progress=False)
+    networks = {"CFR_2Dto3D": GatedMapper(10, 16, 13), "CFR_3Dto2D": GatedMapper(16, 10, 13)}
+    method = fitted_as_recorded(CFR, d, networks, d["in.xyz_patch"].sum(-1) != 0, replace="off")
     columns = ("3D to RGB", "RGB to 3D", "RGB cycle", "3D cycle")
     np.testing.assert_allclose([[step[c] for c in columns] for step in method.losses], d["out.losses"], atol=1e-6)
-    for key, net in networks.items():
-        check_parameters(net, d, f"out.step3.{names[key]}")
 
 
 def check_adam(adam: torch.optim.Optimizer, lr: float) -> None:
