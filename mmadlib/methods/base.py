@@ -51,7 +51,7 @@ class Method:
     def __init__(self, seed: int = 0, device: str | torch.device = "cpu", **settings: Any) -> None:
         self.seed, self.device = check_seed(seed), check_device(device)
         self.settings = typed(self.SETTINGS, settings, f"{self.name} setting")
-        self.standardise = Standardiser()
+        self.standardise = Standardiser(getattr(self.settings, "anchor", 0.0))
         self._extractor: Extractor | None = None
         self.fitted = False
 

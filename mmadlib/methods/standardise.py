@@ -12,6 +12,7 @@ from mmadlib.errors import MissingModality, SettingsError
 from mmadlib.features.extraction import difference
 from mmadlib.features.field import FeatureMap, Features
 
+KINDS = ("mean", "std", "anchor")
 SIDES = {"rgb": "RGB", "xyz": "3D"}
 
 
@@ -23,10 +24,16 @@ class Standardiser:
     the statistics; those of transformers are left as they are. All methods take their features from here, so this is where
     one that needs a missing modality learns of it (MissingModality), and where features that were made otherwise than those
     of the training, `extraction`, are refused (SettingsError).
+
+    anchor: k of a constant channel k sqrt(C) behind the C channels of a side that is standardised; 0: none. Centred features
+    of a uniform surface are short, so that their directions are noise, and a cosine compares directions: with the channel,
+    1 - cos behaves like a squared distance. No paper subtracts a mean, so none has an anchor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, anchor: float = 0.0) -> None:
         self.extraction: dict[str, Any] | None = None
+        self.k = anchor
+        self.anchor: dict[str, Float32[torch.Tensor, ""]] = {}  # value of the constant channel; 0: there is none
         self.mean: dict[str, Float32[torch.Tensor, " C"]] = {}
         self.std: dict[str, Float32[torch.Tensor, " C"]] = {}
 
@@ -36,6 +43,7 @@ class Standardiser:
             first = next((f for f in features if f.missing != side), features[0])
             width, meta = getattr(first, side).channels, first.meta
             (mean, squares), n = torch.zeros(2, width, dtype=torch.float64), 0
+            self.anchor[side] = torch.zeros(())
             if side in meta.get("standardise", ()) and first.missing != side:
                 for f in (f for f in features if f.missing != side):
                     values = getattr(f, side).at(f.pixels).double()
@@ -44,6 +52,7 @@ class Standardiser:
                 # a constant channel (e.g. the chroma of a grey part) must not turn round-off into a feature
                 spread = (squares - mean**2).clamp_min(0).sqrt()
                 self.std[side] = torch.where(spread > 1e-6 * squares.sqrt(), spread, 1.0).float()
+                self.anchor[side] = torch.tensor(self.k * width**0.5)
             else:
                 self.std[side] = torch.ones(width)
             self.mean[side] = mean.float()
@@ -65,13 +74,20 @@ class Standardiser:
         if fmap.channels != len(self.mean[side]):
             raise SettingsError(f"{side} features have {fmap.channels} channels, the model was fitted on "
                                 f"{len(self.mean[side])}; use the features that it was trained with")
-        return fmap.with_tokens(((fmap.tokens - self.mean[side]) / self.std[side]).to(device))
+        tokens = (fmap.tokens - self.mean[side]) / self.std[side]
+        if self.anchor[side]:
+            tokens = torch.cat([tokens, self.anchor[side].expand(len(tokens), 1)], 1)
+        return fmap.with_tokens(tokens.to(device))
+
+    def width(self, side: str) -> int:
+        """Channels of the standardised map of a side."""
+        return len(self.mean[side]) + bool(self.anchor[side])
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {f"standardise.{kind}.{side}": getattr(self, kind)[side] for kind in ("mean", "std") for side in ("rgb", "xyz")}
+        return {f"standardise.{kind}.{side}": getattr(self, kind)[side] for kind in KINDS for side in ("rgb", "xyz")}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        for kind in ("mean", "std"):
+        for kind in KINDS:
             setattr(self, kind, {side: state[f"standardise.{kind}.{side}"] for side in ("rgb", "xyz")})
 
 

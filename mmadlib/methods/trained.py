@@ -74,7 +74,7 @@ class Trained(Method):
 
     def widths(self) -> tuple[int, int]:
         """C2 and C3 of the training features."""
-        return len(self.standardise.mean["rgb"]), len(self.standardise.mean["xyz"])
+        return self.standardise.width("rgb"), self.standardise.width("xyz")
 
     def train(self, steps: int, terms: Callable[[Sequence[Features], int], Terms], networks: Mapping[str, nn.Module],
               optimisers: Mapping[str, torch.optim.Optimizer], features: Sequence[Features], folder: Path | None,

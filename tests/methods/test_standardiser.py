@@ -7,9 +7,10 @@ import pytest
 import torch
 from synthetic import shared_latent
 
-from mmadlib.errors import MissingModality, SettingsError
+from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features.field import FeatureMap
-from mmadlib.methods.base import Standardiser
+from mmadlib.methods import METHODS
+from mmadlib.methods.standardise import Standardiser
 
 
 def foreground_of(samples, side) -> np.ndarray:
@@ -70,3 +71,44 @@ def test_its_state_brings_it_back(samples):
     back.restore(made.state())
     for side in ("rgb", "xyz"):
         assert torch.equal(back.mean[side], made.mean[side]) and torch.equal(back.std[side], made.std[side])
+
+
+def test_the_anchor_is_a_constant_channel_of_what_is_standardised(samples):
+    made = Standardiser(anchor=2).fit([replace(f, meta={"standardise": ["xyz"]}) for f in samples])
+    plain = Standardiser().fit([replace(f, meta={"standardise": ["xyz"]}) for f in samples])
+    features = replace(samples[0], meta={"standardise": ["xyz"]})
+    anchored = made(features, "xyz").tokens
+    torch.testing.assert_close(anchored[:, :-1], plain(features, "xyz").tokens, rtol=0, atol=0)
+    assert (anchored[:, -1] == 2 * (anchored.shape[1] - 1) ** 0.5).all()
+    assert made.width("xyz") == plain.width("xyz") + 1 == anchored.shape[1]
+    torch.testing.assert_close(made(features, "rgb").tokens, features.rgb.tokens)  # a backbone's stay as they are
+    assert made.width("rgb") == plain.width("rgb") == features.rgb.channels
+
+
+def test_with_an_anchor_a_cosine_is_a_squared_distance(samples):
+    """Of features within one standard deviation, scaled by the length of the anchor."""
+    made = Standardiser(anchor=10).fit(samples)
+    x = made(samples[0], "rgb").tokens.double()
+    a, b = x[:200], x[200:400]
+    cosine = 1 - torch.nn.functional.cosine_similarity(a, b)
+    torch.testing.assert_close(cosine, ((a - b) ** 2).sum(1) / 2 / (100 * (x.shape[1] - 1)), rtol=0.1, atol=0)
+
+
+def test_an_anchor_is_kept_with_the_model(samples):
+    made = Standardiser(anchor=1).fit(samples)
+    again = Standardiser()
+    again.restore(made.state())
+    assert torch.equal(again(samples[1], "rgb").tokens, made(samples[1], "rgb").tokens) and again.width("xyz") == made.width("xyz")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "nearest"])
+def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
+    settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
+    settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}
+    plain, anchored = (METHODS[name](**settings, anchor=k).fit(samples, progress=False).score(samples[0]).map for k in (0, 1))
+    assert np.isfinite(anchored).all() and not np.array_equal(plain, anchored)
+
+
+def test_nearest_takes_no_cosine_and_no_anchor():
+    with pytest.raises(UnknownName, match="anchor"):
+        METHODS["nearest"](anchor=1)

@@ -109,7 +109,7 @@ class PIRN(Trained):
         s, first = self.settings, features[0]
         self.grid = grid_size(first.size, s.grid)
         # of both sides and with heads even where one is unused or no attention is built: so a switch changes nothing else
-        widths = [getattr(first, side).channels for side in ("rgb", "xyz") if side != first.missing]
+        widths = [self.standardise.width(side) for side in ("rgb", "xyz") if side != first.missing]
         width, found = common_width(widths, math.lcm(s.heads, s.graph_heads), s.width), []
         for i in self.usable:
             rows, share = self.cells(features[i])[0], -(-ROWS // len(self.usable))
