@@ -4,6 +4,7 @@ import numpy as np
 
 from mmadlib.sample import Sample
 
+HAND_MADE = {"rgb": "descriptors", "xyz": "descriptors"}  # features without a network: quick
 TINY_VIT = "vit_tiny_patch16_224"  # 5.5 million parameters, same code as the large ones
 TINY = {"rgb": TINY_VIT, "xyz": "point_mae", "rgb_weights": "random", "xyz_weights": "random",
         "rgb_blocks": 2, "xyz_blocks": 2, "groups": 64, "group_size": 16}

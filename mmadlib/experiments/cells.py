@@ -26,7 +26,7 @@ class Cell:
     seed: int
     data_seed: int = 0
     settings: dict = field(default_factory=dict)
-    features: str = "descriptors"
+    features: str = "learned"
     options: dict = field(default_factory=dict)
     reader: dict = field(default_factory=dict)
     rule: str = "auto"

@@ -75,7 +75,7 @@ def timed_scores(model: Method, features: Sequence, progress: bool = True) -> tu
 
 
 def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", *, data_seed: int = 0,
-        variant: str = "default", features: str = "descriptors", shots: int | None = 4, seed: int = 0, rule: str = "auto",
+        variant: str = "default", features: str = "learned", shots: int | None = 4, seed: int = 0, rule: str = "auto",
         settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
         root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
         base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
@@ -127,7 +127,7 @@ def run_experiment(dataset: str = "rendered", category: str = "keyed", method: s
     dataset, category, root   see mmadlib.data.load;   data_seed  which draw of the rendered data
     reader                    options of the dataset's reader, e.g. {"frame": "literature"} for Eyecandies
     method, settings          METHODS name and its settings;   variant  a label for these settings in tables
-    features, options         family name (descriptors | learned | paper | random, or "rgb+xyz" names), Extractor options
+    features, options         family name (learned | descriptors | paper | random, or "rgb+xyz" names), Extractor options
     shots, seed, rule         normal training samples (None: all); the seed fixes the draw and the training
     test_limit                at most so many test samples, half of them normal (smoke runs)
     base, cache               where runs and feature tokens go;   device  cpu | cuda

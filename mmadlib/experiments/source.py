@@ -68,7 +68,7 @@ class Source:
     SettingsError, WeightsError or DataError when made, DataError, PreprocessError or CacheError on extraction.
     """
 
-    def __init__(self, dataset: str, category: str, *, data_seed: int = 0, features: str = "descriptors",
+    def __init__(self, dataset: str, category: str, *, data_seed: int = 0, features: str = "learned",
                  options: dict | None = None, reader: dict | None = None, root: str | Path | None = None,
                  test_limit: int | None = None, device: str = "cpu", cache: str | Path | None = paths.CACHE,
                  progress: bool = True) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mmadlib.features.dino import Dino
 
 FAMILIES = {  # name -> (RGB, 3D)
-    "descriptors": ("descriptors", "descriptors"),
     "learned": ("efficientnet_lite0", "normals_efficientnet_lite0"),
+    "descriptors": ("descriptors", "descriptors"),
     "paper": ("dino_vitb8", "point_mae"),
     "random": ("random", "random"),
 }
@@ -49,15 +49,16 @@ class Extractor:
     """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash, and
     `account` is what their meta["extraction"] says.
 
-    rgb: descriptors | random | efficientnet_lite0 | dino_vitb8 | dinov2_vitb14 | any ViT or CNN of timm | none; xyz:
-    descriptors | random | point_mae | normals_efficientnet_lite0, or normals_ before any other network | none; options: see
+    rgb: efficientnet_lite0 | descriptors | random | dino_vitb8 | dinov2_vitb14 | any ViT or CNN of timm | none; xyz:
+    normals_efficientnet_lite0, or normals_ before any other network | descriptors | random | point_mae | none; options: see
     Options. A network that both sides name is loaded once. The front end of a modality that the sample lacks is not run: its
     features have width 0 and meta["missing"] names it, as with "none", which needs no weights. Raises UnknownName,
     SettingsError, WeightsError when made, DataError or PreprocessError on a bad sample, MissingModality when nothing is left
     of one.
     """
 
-    def __init__(self, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224, **options: Any) -> None:
+    def __init__(self, rgb: str = "efficientnet_lite0", xyz: str = "normals_efficientnet_lite0", size: int = 224,
+                 **options: Any) -> None:
         self.options = check_options({"size": size, **options})
         if rgb == xyz == "none":
             raise SettingsError("features none+none: at least one modality is needed")
@@ -148,7 +149,7 @@ def _extractor(rgb: str, xyz: str, options: Options) -> Extractor:
     return Extractor(rgb, xyz, **asdict(options))
 
 
-def extract(sample: Sample, rgb: str = "descriptors", xyz: str = "descriptors", size: int = 224,
+def extract(sample: Sample, rgb: str = "efficientnet_lite0", xyz: str = "normals_efficientnet_lite0", size: int = 224,
             **options: Any) -> Features:
     """Features of one sample by any pair of front ends; see Extractor for their names, Options for the options.
 

@@ -7,6 +7,7 @@ import numpy as np
 import open3d as o3d
 import pytest
 from layouts import snapshot
+from samples import HAND_MADE
 from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
@@ -294,7 +295,7 @@ def test_front_ends_work_on_the_chunk_grid(tmp_path, options):
 
 
 def test_a_3d_method_finds_the_defect_and_others_refuse(tmp_path):
-    root, extractor = official(tmp_path / "data"), Extractor(size=96)
+    root, extractor = official(tmp_path / "data"), Extractor(**HAND_MADE, size=96)
     train, test = (extract_all(load("polyurethane", PART, part, root=root), extractor, tmp_path / "cache", progress=False)
                    for part in ("train", "test"))
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 5  # chunks share files, not cache entries

@@ -27,8 +27,8 @@ from mmadlib.metrics import aupro, evaluate_maps, image_auroc, pixel_ap, pixel_a
 def small(tmp_path_factory):
     """Keyword arguments of a run on a few rendered parts, with its own folders."""
     folder = tmp_path_factory.mktemp("evaluate")
-    return {"dataset": "rendered", "category": "plain", "shots": 1, "test_limit": 10, "root": folder / "data",
-            "base": folder / "runs", "cache": folder / "cache", "progress": False}
+    return {"dataset": "rendered", "category": "plain", "features": "descriptors", "shots": 1, "test_limit": 10,
+            "root": folder / "data", "base": folder / "runs", "cache": folder / "cache", "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,8 @@ def test_a_run_changes_nothing_of_the_users(tmp_path):
     before = digest(tmp_path / "data")
     record = run_experiment(**keywords, rule="first")
     assert digest(tmp_path / "data") == before
+    assert record.features == "learned" and record.settings["features"]["rgb"] == "efficientnet_lite0"
+    assert record.causes["weights"], "of the network"
     assert record.settings["rule"] == "first" and record.draw == ["000"]
     assert set(record.by_defect) == {"crack"} and set(record.metrics) == {"all"}
 

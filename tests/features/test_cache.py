@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layouts import isolated, picture, rgb, spot, table, tiff
+from samples import HAND_MADE
 
 from mmadlib.data import layout
 from mmadlib.data.contents import content_key
@@ -49,7 +50,7 @@ class Counting(Extractor):
 
 @pytest.fixture(scope="module")
 def extractor():
-    return Counting(size=64)
+    return Counting(**HAND_MADE, size=64)
 
 
 def files(folder: Path) -> list[Path]:
@@ -114,7 +115,7 @@ def test_a_stale_entry_cannot_be_read(samples, extractor, tmp_path, change):
     elif change == "xyz":
         tiff(entry.xyz, isolated() * np.float32(1.01))
     elif change == "settings":
-        used = Counting(size=64, pad="zero")
+        used = Counting(**HAND_MADE, size=64, pad="zero")
     else:
         samples.entries[2] = replace(entry, **({"defect": "hole"} if change == "defect" else {"extra": {"crop": True}}))
     calls = used.calls
@@ -254,7 +255,7 @@ def test_an_unreadable_entry_is_named(samples, extractor, tmp_path):
 
 
 def fill(entries, folder):
-    extract_all(Samples(entries, read), Extractor(size=64), folder, False)
+    extract_all(Samples(entries, read), Extractor(**HAND_MADE, size=64), folder, False)
 
 
 def test_two_processes_may_fill_one_cache(samples, extractor, tmp_path):

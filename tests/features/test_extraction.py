@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 from safetensors.torch import save_file
-from samples import TINY, TINY_VIT, dome, on_a_table
+from samples import HAND_MADE, TINY, TINY_VIT, dome, on_a_table
 
 from mmadlib.errors import SettingsError, UnknownName, WeightsError
 from mmadlib.features import Extractor
@@ -17,10 +17,12 @@ from mmadlib.features.networks import import_timm
 from mmadlib.features.packages import installed
 from mmadlib.prepare.corruptions import CORRUPTIONS
 
-VIT = {"rgb": TINY_VIT, "rgb_weights": "random", "rgb_blocks": 1, "size": 64}
-POINTS = {key: TINY[key] for key in ("xyz", "xyz_weights", "groups", "group_size")} | {"xyz_blocks": 1, "size": 64}
-KINDS = {"descriptors": {"size": 64}, "random": {"rgb": "random", "xyz": "random", "size": 64}, "vit": VIT, "points": POINTS,
-         "normals": {"rgb": "none", "xyz": f"normals_{TINY_VIT}"} | {k: v for k, v in VIT.items() if k != "rgb"},
+SMALL = {"rgb_weights": "random", "rgb_blocks": 1, "size": 64}
+VIT = {"rgb": TINY_VIT, "xyz": "descriptors"} | SMALL
+POINTS = {"rgb": "descriptors", "xyz_blocks": 1, "size": 64} | {key: TINY[key] for key in ("xyz", "xyz_weights", "groups",
+                                                                                           "group_size")}
+KINDS = {"descriptors": HAND_MADE | {"size": 64}, "random": {"rgb": "random", "xyz": "random", "size": 64}, "vit": VIT,
+         "points": POINTS, "normals": {"rgb": "none", "xyz": f"normals_{TINY_VIT}"} | SMALL,
          "learned": {"rgb": "efficientnet_lite0", "xyz": "normals_efficientnet_lite0", "size": 64}}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from recorded import RECORDED
-from samples import TINY, dome
+from samples import HAND_MADE, TINY, dome
 from samples import on_a_table as table
 
 from mmadlib.errors import DataError, SettingsError, UnknownName, WeightsError
@@ -49,7 +49,7 @@ def test_mixed_features_are_no_paper_family():
 def test_features_know_no_ground_truth():
     sample = dome()
     changed = sample.with_(mask=~sample.mask, label=0, defect="good", modality="none")
-    one, other = (extract(s, size=112) for s in (sample, changed))
+    one, other = (extract(s, **HAND_MADE, size=112) for s in (sample, changed))
     assert one.meta == other.meta
     np.testing.assert_array_equal(one.rgb.tokens, other.rgb.tokens)
     np.testing.assert_array_equal(one.xyz.tokens, other.xyz.tokens)
@@ -58,7 +58,7 @@ def test_features_know_no_ground_truth():
 def test_same_sample_same_bits_and_nothing_in_place():
     sample = dome()
     before = sample.xyz.copy(), sample.rgb.copy()
-    one, other = (Extractor(size=112)(sample) for _ in range(2))
+    one, other = (Extractor(**HAND_MADE, size=112)(sample) for _ in range(2))
     np.testing.assert_array_equal(one.xyz.tokens, other.xyz.tokens)
     np.testing.assert_array_equal(one.rgb.interp.data, other.rgb.interp.data)
     np.testing.assert_array_equal(sample.xyz, before[0])
@@ -67,19 +67,19 @@ def test_same_sample_same_bits_and_nothing_in_place():
 
 def test_the_table_goes_where_the_dataset_has_one():
     sample = table()
-    removed, kept = Extractor(size=96)(sample), Extractor(size=96, isolate=False)(sample)
+    removed, kept = Extractor(**HAND_MADE, size=96)(sample), Extractor(**HAND_MADE, size=96, isolate=False)(sample)
     assert kept.foreground.mean() > 0.9
     assert 0.1 < removed.foreground.mean() < 0.5
     for dataset in ("road", "folder"):
         other = sample.with_(dataset=dataset)
-        assert Extractor(size=96)(other).foreground.mean() > 0.9
-        assert Extractor(size=96, isolate=True)(other).foreground.mean() < 0.5
+        assert Extractor(**HAND_MADE, size=96)(other).foreground.mean() > 0.9
+        assert Extractor(**HAND_MADE, size=96, isolate=True)(other).foreground.mean() < 0.5
     isolated = dome(dataset="rendered")
-    np.testing.assert_array_equal(Extractor(size=96)(isolated).cloud, isolated.xyz)
+    np.testing.assert_array_equal(Extractor(**HAND_MADE, size=96)(isolated).cloud, isolated.xyz)
 
 
-@pytest.mark.parametrize(("names", "blind"), [({}, True), ({"rgb": "random", "xyz": "random"}, True), (TINY, False)],
-                         ids=["descriptors", "random", "vit"])
+@pytest.mark.parametrize(("names", "blind"), [(HAND_MADE, True), ({"rgb": "random", "xyz": "random"}, True), (TINY, False),
+                                             ({}, False)], ids=["descriptors", "random", "vit", "learned"])
 def test_a_masked_picture_is_that_of_the_part_on_black(names, blind):
     sample, options = table(), names | {"size": 96, "isolate": True}
     found = extract(sample, **options, rgb_masked=True)
@@ -97,7 +97,7 @@ def test_the_masked_picture_knows_no_background(monkeypatch):
     monkeypatch.setattr(given, "to_grid", lambda *what: seen.append(to_grid(*what)) or seen[-1])
     sample = dome()
     assert (sample.rgb[~sample.valid] > 0).all()
-    extract(sample, size=96, rgb_masked=True)
+    extract(sample, **HAND_MADE, size=96, rgb_masked=True)
     assert not seen[0].rgb[~sample.valid].any() and (sample.rgb[~sample.valid] > 0).all(), "not in place"
     np.testing.assert_array_equal(seen[0].rgb[sample.valid], sample.rgb[sample.valid])
     other = sample.with_(rgb=np.where(sample.valid[..., None], sample.rgb, 255).astype(np.uint8))
@@ -113,8 +113,8 @@ def test_the_masked_picture_is_the_one_that_m3dm_writes(monkeypatch):
     monkeypatch.setattr(given, "to_grid", lambda *what: seen.append(to_grid(*what)) or seen[-1])
     xyz = recorded["in.xyz"]
     sample = Sample(np.random.default_rng(0).integers(1, 256, xyz.shape, dtype=np.uint8), xyz)
-    extract(sample, size=160, pad="zero", isolate=True, rgb_masked=True)
-    extract(sample, size=160, pad="zero", isolate=True, rgb_masked=False)
+    extract(sample, **HAND_MADE, size=160, pad="zero", isolate=True, rgb_masked=True)
+    extract(sample, **HAND_MADE, size=160, pad="zero", isolate=True, rgb_masked=False)
     kept = np.unpackbits(recorded["out.m3dm_rgb_kept"], count=xyz[..., 0].size).reshape(xyz.shape[:2]).astype(bool)
     assert (kept & ~sample.valid).sum() == 608
     black = to_grid(sample.with_(rgb=sample.rgb * kept[..., None]), 160, "zero").rgb
@@ -123,9 +123,9 @@ def test_the_masked_picture_is_the_one_that_m3dm_writes(monkeypatch):
 
 
 def test_a_newer_option_leaves_the_settings_of_older_runs_alone():
-    base, named = Extractor(size=96), Extractor(size=96, rgb_masked=False)
+    base, named = Extractor(**HAND_MADE, size=96), Extractor(**HAND_MADE, size=96, rgb_masked=False)
     assert "rgb_masked" not in base.settings and named.settings == base.settings and named.key == base.key
-    masked = Extractor(size=96, rgb_masked=True)
+    masked = Extractor(**HAND_MADE, size=96, rgb_masked=True)
     assert masked.settings == base.settings | {"rgb_masked": True} and masked.key != base.key
 
 
@@ -154,12 +154,12 @@ def test_invalid_points_are_zero_in_the_cloud():
     sample = dome()
     xyz = sample.xyz.copy()
     xyz[40, 40, 1] = 0  # one zero coordinate: no point
-    features = extract(sample.with_(xyz=xyz, valid=None), size=96)
+    features = extract(sample.with_(xyz=xyz, valid=None), **HAND_MADE, size=96)
     assert (features.cloud[40, 40] == 0).all() and not features.foreground[40, 40]
 
 
 def test_truth_goes_beside_the_features():
-    tokens = Extractor(size=192).tokens(dome(96))
+    tokens = Extractor(**HAND_MADE, size=192).tokens(dome(96))
     assert tokens.truth.mask.shape == (192, 192) and tokens.truth.label == 1 and tokens.truth.defect == "dent"
     assert tokens.truth.mask.sum() == 4 * dome(96).mask.sum()
 
@@ -170,7 +170,7 @@ def test_an_almost_empty_cloud_is_named(points, tmp_path):
     xyz = np.zeros_like(sample.xyz)
     xyz[48, 48:48 + points] = 0.5
     with pytest.raises(DataError, match=rf"003\.png: has only {points} valid points"):
-        extract(sample.with_(xyz=xyz, valid=None), size=96)
+        extract(sample.with_(xyz=xyz, valid=None), **HAND_MADE, size=96)
 
 
 @pytest.mark.parametrize(("axes", "fault"), [(0, "all at one place"), (1, "all on one line"), (2, "")])
@@ -183,10 +183,10 @@ def test_a_cloud_that_spans_no_surface_is_named(axes, fault, noise, tmp_path):
     sample = sample.with_(xyz=(steps + jitter + [0.1, 0.2, 0.5]).astype(np.float32) * sample.valid[..., None], valid=None)
     if fault:
         with pytest.raises(DataError, match=rf"003\.png: has its \d+ points {fault}; check the cloud"):
-            extract(sample, size=96)
+            extract(sample, **HAND_MADE, size=96)
         assert extract(sample.with_(missing="xyz"), "descriptors", "none", size=96).meta["missing"] == "xyz"
     else:
-        assert np.isfinite(extract(sample, size=96).xyz.tokens).all()  # a flat part is a part
+        assert np.isfinite(extract(sample, **HAND_MADE, size=96).xyz.tokens).all()  # a flat part is a part
 
 
 def test_points_are_counted_before_the_cloud_is_made_smaller():
@@ -194,35 +194,36 @@ def test_points_are_counted_before_the_cloud_is_made_smaller():
     sparse = np.zeros((400, 400), bool)
     sparse[1::40, 1::40] = True
     thin = sample.with_(xyz=sample.xyz * sparse[..., None], valid=None)
-    assert thin.valid.sum() > 30 and extract(thin).size == (224, 224)
+    assert thin.valid.sum() > 30 and extract(thin, **HAND_MADE).size == (224, 224)
     off_grid = sample.with_(xyz=np.roll(sample.xyz * sparse[..., None], 1, 0), valid=None)
     with pytest.raises(DataError, match="valid points, 0 of them on a grid of 100 px"):
-        extract(off_grid, size=100)
+        extract(off_grid, **HAND_MADE, size=100)
 
 
 def test_keys_name_everything_that_matters():
-    base = Extractor(size=112)
-    others = [Extractor(size=96), Extractor(size=112, pad="zero"), Extractor(size=112, isolate=False),
+    base = Extractor(**HAND_MADE, size=112)
+    others = [*(Extractor(**HAND_MADE, **more) for more in ({"size": 96}, {"size": 112, "pad": "zero"},
+                                                            {"size": 112, "isolate": False})),
               Extractor("random", "random", 112), Extractor("random", "random", 112, seed=1),
               *(Extractor(**TINY | {"size": 96} | more) for more in ({}, {"seed": 1}, {"backbone_mode": "eval"},
                                                                      {"xyz_blocks": 1}, {"rgb_blocks": 1}))]
     keys = [base.key, *(o.key for o in others)]
     assert len(set(keys)) == len(keys)
-    assert Extractor(size=112).key == base.key
+    assert Extractor(**HAND_MADE, size=112).key == base.key
     assert "device" not in base.settings and base.settings["pad"] == "edge"
 
 
 def test_keys_name_the_code_of_the_extractor(monkeypatch):
     asked = set()
     monkeypatch.setattr(extractor, "digest_of", lambda *patterns: asked.update(patterns) or "")
-    Extractor()
+    Extractor(**HAND_MADE)
     assert {"features/extractor.py", "features/front_ends.py", "features/given.py"} <= asked
 
 
 def test_backbones_are_loaded_once():
     extractor._extractor.cache_clear()
     for _ in range(3):
-        extract(dome(), size=96)
+        extract(dome(), **HAND_MADE, size=96)
     assert extractor._extractor.cache_info().hits == 2
 
 

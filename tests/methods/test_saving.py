@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from samples import TINY, dome, on_a_table
+from samples import HAND_MADE, TINY, dome, on_a_table
 from synthetic import quick, shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, TrainingError, WeightsError
@@ -24,7 +24,7 @@ from mmadlib.methods.nearest import Nearest
 from mmadlib.paths import ROOT
 from mmadlib.prepare.corruptions import CORRUPTIONS
 
-KINDS = {"descriptors": {"size": 64}, "backbones": TINY | {"size": 64, "rgb_blocks": 1, "xyz_blocks": 1},
+KINDS = {"descriptors": HAND_MADE | {"size": 64}, "backbones": TINY | {"size": 64, "rgb_blocks": 1, "xyz_blocks": 1},
          "learned": {"rgb": "efficientnet_lite0", "xyz": "normals_efficientnet_lite0", "size": 64}}
 ELSEWHERE = """
 import sys
@@ -93,20 +93,22 @@ def test_one_model_is_saved_as_the_same_bytes(elsewhere, name, kind):
 def test_features_made_otherwise_are_refused(train, name, tmp_path):
     model = fitted(name, train["descriptors"])
     table, empty = on_a_table(seed=7), np.zeros((64, 64), bool)
-    otherwise = {r"isolate=True, these have isolate=False; .*isolated=True": Extractor(size=64, isolate=False)(table),
-                 r"size=64, these have size=72; extract with model\.extract": Extractor(size=72)(table),
+    otherwise = {r"isolate=True, these have isolate=False; .*isolated=True":
+                 Extractor(**HAND_MADE, size=64, isolate=False)(table),
+                 r"size=64, these have size=72; extract with model\.extract": Extractor(**HAND_MADE, size=72)(table),
                  r"made by hand": replace(model.extract(table), meta={"family": "descriptors", "standardise": ["rgb", "xyz"]})}
     for judge in (model, METHODS[name].load(model.save(tmp_path))):
         for match, features in otherwise.items():
             for some in (features, replace(features, foreground=np.zeros_like(features.foreground))):
                 with pytest.raises(SettingsError, match=match):
                     judge.score(some)
-    assert model.score(Extractor(size=64, isolate=True)(dome(seed=7))).map.shape == empty.shape, "isolated beforehand is alike"
+    alike = Extractor(**HAND_MADE, size=64, isolate=True)(dome(seed=7))
+    assert model.score(alike).map.shape == empty.shape, "isolated beforehand is alike"
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_training_samples_of_several_makings_are_refused(train, name):
-    other = Extractor(size=64, isolate=False)(on_a_table(seed=1))
+    other = Extractor(**HAND_MADE, size=64, isolate=False)(on_a_table(seed=1))
     with pytest.raises(SettingsError, match=rf"{name}: training samples .* first with isolate=True, number 3 with isolate=F"):
         fitted(name, [*train["descriptors"], other])
     with pytest.raises(SettingsError, match="number 2 with none that are known"):
@@ -119,7 +121,7 @@ def test_the_background_of_the_training_is_the_one_of_raw_samples(extractors):
     alone = fitted("nearest", [extractors["descriptors"](dome(seed=s)) for s in range(2)])
     for sample in (table, folder):
         assert np.array_equal(alone.extract(sample).foreground, extractors["descriptors"](table).foreground)
-    whole = fitted("nearest", [Extractor(size=64)(on_a_table(seed=s, dataset="folder")) for s in range(2)])
+    whole = fitted("nearest", [Extractor(**HAND_MADE, size=64)(on_a_table(seed=s, dataset="folder")) for s in range(2)])
     assert whole.extract(table).foreground.mean() > 0.9 and whole.score(whole.extract(table)).map.any()
 
 
@@ -127,7 +129,7 @@ def test_the_background_of_the_training_is_the_one_of_raw_samples(extractors):
 def test_missing_modalities_are_judged_as_before(extractors, bank):
     make, parts = extractors["descriptors"], [on_a_table(seed=s) for s in range(3)]
     other = {"rgb": "xyz", "xyz": "rgb"}[bank]
-    blind, alone = CORRUPTIONS[f"without_{other}"], Extractor(**{other: "none", "size": 64})
+    blind, alone = CORRUPTIONS[f"without_{other}"], Extractor(**HAND_MADE | {other: "none", "size": 64})
     model, joint = (fitted("nearest", [make(p) for p in parts[:2]], bank=b) for b in (bank, "joint"))
     for features in (make(blind(parts[2], 1)), alone(parts[2])):
         assert features.missing == other and model.score(features).map.any()
@@ -136,7 +138,7 @@ def test_missing_modalities_are_judged_as_before(extractors, bank):
     mixed = fitted("nearest", [make(blind(parts[0], 1)), make(parts[1])], bank=bank)
     assert mixed.standardise.extraction["isolate"] is True
     with pytest.raises(SettingsError, match="isolate=False"):
-        mixed.score(Extractor(size=64, isolate=False)(parts[2]))
+        mixed.score(Extractor(**HAND_MADE, size=64, isolate=False)(parts[2]))
 
 
 def test_banks_may_differ_in_the_backbone_mode_alone(train):
@@ -160,10 +162,10 @@ def test_extracting_needs_a_model_and_features_that_say_how(train):
         model.extract(dome())
     model.fit(train["descriptors"], progress=False)
     first = model.extract(dome())
-    assert model.extractor().options == Extractor(size=64, isolate=True).options
+    assert model.extractor().options == Extractor(**HAND_MADE, size=64, isolate=True).options
     there = fitted("nearest", train["descriptors"], device="cpu:0")
     assert (there.extractor().options.device, there.extractor(device="cpu").options.device) == ("cpu:0", "cpu")
-    model.fit([Extractor(size=72)(dome(seed=s)) for s in range(2)], progress=False)
+    model.fit([Extractor(**HAND_MADE, size=72)(dome(seed=s)) for s in range(2)], progress=False)
     assert (first.size, model.extract(dome()).size) == ((64, 64), (72, 72)), "a new fit, a new extractor"
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from layouts import SIZE, isolated, mvtec, rgb, spot, table
+from samples import HAND_MADE
 
 from mmadlib.data import load
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
@@ -151,12 +152,12 @@ def test_a_corrupted_list_is_lazy_and_keeps_its_noise_per_sample(samples):
 def test_the_cache_tells_clean_from_corrupted(samples, tmp_path):
     lists = [samples, corrupt(samples, "depth_noise", 1e-3), corrupt(samples, "depth_noise", 2e-3),
              corrupt(samples, "depth_noise", 1e-3, seed=1), corrupt(samples, "without_rgb", 1)]
-    extractor = Extractor(size=64)
+    extractor = Extractor(**HAND_MADE, size=64)
     files = {FeatureSet(s, extractor, tmp_path / "cache").file(0) for s in lists}
     assert len(files) == len(lists)
     first, cached = (extract_all(lists[1], extractor, tmp_path / "cache", progress=False) for _ in range(2))
     np.testing.assert_array_equal(first[0].xyz.tokens, cached[0].xyz.tokens)
-    assert not np.array_equal(first[0].xyz.tokens, extract(samples[0], size=64).xyz.tokens)
+    assert not np.array_equal(first[0].xyz.tokens, extract(samples[0], **HAND_MADE, size=64).xyz.tokens)
     loose = part()
     assert sample_key(loose) != sample_key(loose.with_(missing="rgb"))  # a black picture is not a missing one
 
@@ -179,16 +180,16 @@ def test_features_of_a_missing_modality(family, side):
 def test_the_frame_is_looked_at_when_no_silhouette_is_known():
     lacking = CORRUPTIONS["without_xyz_and_mask"](part(), 1)
     assert lacking.valid.all() and not lacking.xyz.any()
-    features = extract(lacking, size=64, pad="none", isolate=True)  # nothing to isolate in
+    features = extract(lacking, **HAND_MADE, size=64, pad="none", isolate=True)  # nothing to isolate in
     assert features.foreground.all()
 
 
 def test_front_ends_called_none():
-    alone, whole = extract(part(), "none", "descriptors", 64), extract(part(), size=64)
+    alone, whole = extract(part(), "none", "descriptors", 64), extract(part(), **HAND_MADE, size=64)
     assert alone.missing == "rgb" and alone.rgb.channels == 0
     np.testing.assert_array_equal(alone.xyz.tokens, whole.xyz.tokens)
     assert extract(part(), "descriptors", "none", 64).missing == "xyz"
-    assert Extractor("none", size=64).key != Extractor(size=64).key
+    assert Extractor("none", size=64).key != Extractor(**HAND_MADE, size=64).key
     with pytest.raises(SettingsError, match="at least one modality"):
         Extractor("none", "none")
     with pytest.raises(MissingModality, match="has no xyz, and these features use nothing else"):
@@ -205,10 +206,10 @@ def test_nothing_is_left_without_both():
 
 
 def test_methods_take_what_is_left_or_say_that_they_cannot():
-    train = [extract(part(seed), size=64) for seed in range(3)]
-    colour, depth = extract(without_xyz(part(9)), size=64), extract(without_rgb(part(9)), size=64)
+    train = [extract(part(seed), **HAND_MADE, size=64) for seed in range(3)]
+    colour, depth = extract(without_xyz(part(9)), **HAND_MADE, size=64), extract(without_rgb(part(9)), **HAND_MADE, size=64)
     on_xyz, joint = Nearest(bank="xyz").fit(train, progress=False), Nearest(bank="joint").fit(train, progress=False)
-    np.testing.assert_array_equal(on_xyz.score(depth).map, on_xyz.score(extract(part(9), size=64)).map)
+    np.testing.assert_array_equal(on_xyz.score(depth).map, on_xyz.score(extract(part(9), **HAND_MADE, size=64)).map)
     for lacking, method, message in ((colour, on_xyz, "no 3D features.*needs RGB only"), (depth, joint, "no RGB features"),
                                      (colour, joint, "no 3D features")):
         with pytest.raises(MissingModality, match=message):
@@ -221,8 +222,8 @@ def test_methods_take_what_is_left_or_say_that_they_cannot():
 
 
 def test_noise_on_depth_shows_in_the_3d_bank_only():
-    train = [extract(part(seed), size=64) for seed in range(2)]
-    noisy = [extract(CORRUPTIONS["depth_noise"](part(7), s), size=64) for s in (0, 5e-4, 5e-3)]
+    train = [extract(part(seed), **HAND_MADE, size=64) for seed in range(2)]
+    noisy = [extract(CORRUPTIONS["depth_noise"](part(7), s), **HAND_MADE, size=64) for s in (0, 5e-4, 5e-3)]
     xyz, colour = (Nearest(bank=b, smooth="none").fit(train, progress=False) for b in ("xyz", "rgb"))
     mean = [xyz.score(f).map.mean() for f in noisy]
     assert mean[0] < mean[1] < mean[2]
