@@ -1,0 +1,43 @@
+"""Controls: the same methods under several plans, side by side: on other features, or with a switch turned off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mmadlib.errors import SettingsError
+from mmadlib.report.few_shot import Plan, cell, summary
+from mmadlib.report.rows import Row
+from mmadlib.report.tables import select
+
+SAME = ("dataset", "categories", "draws")  # what plans must share to stand side by side
+
+
+def _key(row: Row) -> tuple[str, str]:
+    """What a row is matched by: its method, and the bank of a nearest neighbour."""
+    return row.method, row.variant if row.sanity else ""
+
+
+def side_by_side(table: pd.DataFrame, plans: Mapping[str, Plan], shots: str, metric: str = "i_auroc",
+                 subset: str = "all") -> pd.DataFrame:
+    """Mean ± standard deviation over draws as text: a row for every one of the first plan, a column a plan.
+
+    plans   title -> plan, each with one row a method (a control may call its variant as it likes); "" where a plan leaves a
+            method out. Raises SettingsError for plans of other data, draws or categories, and for two rows of one method.
+    """
+    first = next(iter(plans.values()))
+    names, found = {_key(row): row.name for row in first.rows}, {}
+    for title, plan in plans.items():
+        for what in SAME:
+            if getattr(plan, what) != getattr(first, what):
+                raise SettingsError(f"{title}: other {what} than the first column, which compares nothing; use the same")
+        keys = [_key(row) for row in plan.rows]
+        if len(set(keys)) < len(keys):
+            raise SettingsError(f"{title}: two variants of one method; leave one")
+        cells = select(summary(table, plan), shots=shots, metric=metric, subset=subset)
+        keys = [_key(Row(*row)) for row in cells[["method", "variant"]].itertuples(index=False)]
+        said = [cell(*numbers) for numbers in cells[["mean", "std", "n", "note"]].itertuples(index=False)]
+        texts = dict(zip(keys, said, strict=True))
+        found[title] = [texts.get(key, "") for key in names]
+    return pd.DataFrame(found, index=pd.Index(names.values(), name="method"))

@@ -1,0 +1,43 @@
+"""Controls beside the main rows: matched by method, refused where they compare nothing."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from measured import plan, table
+
+from mmadlib.errors import SettingsError
+from mmadlib.report.controls import side_by_side
+from mmadlib.report.rows import Row
+
+
+@pytest.fixture
+def measured():
+    """CFM and two banks on descriptors, and CFM again under another name with 0.1 less."""
+    ours = table()
+    lower = ours[ours["method"] == "cfm"].assign(variant="centred", value=lambda t: t["value"] - 0.1)
+    return pd.concat([ours, lower, table(features="learned").assign(value=lambda t: t["value"] + 0.2)])
+
+
+def test_a_control_stands_beside_its_method_whatever_its_variant_is_called(measured):
+    centred = plan(("4",), rows=(Row("cfm", "centred"),))
+    found = side_by_side(measured, {"main": plan(("2", "4")), "without": centred, "learned": plan(("4",), features="learned")},
+                         "4")
+    assert list(found.columns) == ["main", "without", "learned"]
+    assert list(found.index) == ["CFM", "Nearest neighbour [both joined]", "Nearest neighbour [RGB]"]
+    assert list(found.loc["CFM"]) == ["0.794 ± 0.020", "0.694 ± 0.020", "0.994 ± 0.020"]
+    assert list(found["without"][1:]) == ["", ""] and found.at["Nearest neighbour [RGB]", "learned"] == "0.774 ± 0.010"
+
+
+def test_what_was_not_run_says_so(measured):
+    found = side_by_side(measured, {"main": plan(("4",)), "paper": plan(("4",), features="paper")}, "4")
+    assert set(found["paper"]) == {"not run"}
+
+
+def test_plans_that_compare_nothing_are_refused(measured):
+    with pytest.raises(SettingsError, match="other: other categories"):
+        side_by_side(measured, {"main": plan(("4",)), "other": plan(("4",), categories=("keyed",))}, "4")
+    with pytest.raises(SettingsError, match="other: other draws"):
+        side_by_side(measured, {"main": plan(("4",)), "other": replace(plan(("4",)), draws=((1, 0),))}, "4")
+    with pytest.raises(SettingsError, match="two variants of one method"):
+        side_by_side(measured, {"main": plan(("4",)), "two": plan(("4",), rows=(Row("cfm"), Row("cfm", "centred")))}, "4")
