@@ -2,6 +2,7 @@
 
 SHELL := bash
 PY := .venv/bin/python
+PINNED := $(PY) -m mmadlib.pinned  # runs a command with one instruction set and one thread; `mmadlib` does so itself
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 LIBRARIES := libusb-1.0.so.0 libEGL.so.1 libGL.so.1 libX11.so.6 libgomp.so.1
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
@@ -19,7 +20,7 @@ unexport MMADLIB_HOME MMADLIB_RESULTS  # this checkout is the workspace
 
 # a failed job stops neither the others nor what comes after them, but is named last and gives the exit code; INTO=results
 # puts rows of new plans or data into the tables (mmadlib collect)
-plan = OMP_NUM_THREADS=1 $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) $(1) \
+plan = $(PINNED) $(PY) -m snakemake --profile workflow/profiles/local --cores $(JOBS) $(1) \
   $(if $(INTO),--config into=$(INTO)); code=$$?; [ $$code -le 1 ] || exit $$code; \
   $(PY) -m mmadlib results && $(PY) -m mmadlib compare && $(PY) workflow/jobs.py && exit $$code
 
@@ -57,17 +58,17 @@ setup: .venv/.installed  ## create .venv from requirements.lock and check what O
 	@mv $@.part $@
 
 lab: setup  ## JupyterLab on notebooks/00_start_here.ipynb
-	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
+	$(PINNED) $(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 reproduce: setup  ## the main job: data, notebooks, results/, figures/, the main table; resumes where it stopped
 	@echo "== notebooks and sweeps under Snakemake, $(JOBS) at a time; executed notebooks go to runs/"
 	@$(PY) -m mmadlib compare --keep
-	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/config.yaml --cores $(JOBS)
+	@$(PY) -m mmadlib sweep --estimate workflow/config.yaml --cores $(JOBS)
 	@$(call plan)
 
 reproduce-full: setup  ## every measured row: all shots, data seeds and ablations; hours, says how many first, resumes
 	@$(PY) -m mmadlib compare --keep
-	@OMP_NUM_THREADS=1 $(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml --cores $(JOBS)
+	@$(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml --cores $(JOBS)
 	@$(call plan,--configfile workflow/plans/full.yaml)
 
 test: setup  ## style, types, unit and contract tests with coverage, notebooks against their stored outputs
@@ -75,28 +76,28 @@ test: setup  ## style, types, unit and contract tests with coverage, notebooks a
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@echo "== unit and contract tests"
-	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests \
+	@MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope tests \
 	  --cov=mmadlib --cov-report=term --cov-fail-under=90
 	@echo "== notebooks, every output compared: $(STRICT)"
-	@$(if $(STRICT),$(COMMITTED) OMP_NUM_THREADS=1 $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
+	@$(if $(STRICT),$(COMMITTED) $(PINNED) $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
 	@echo "== notebooks, tagged outputs compared: $(LAX)"
-	@$(if $(LAX),$(COMMITTED) OMP_NUM_THREADS=1 $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
+	@$(if $(LAX),$(COMMITTED) $(PINNED) $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
 
 check: setup  ## what to run while editing: style, types, and the tests of what changed
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@MPLBACKEND=Agg OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope $$($(PY) tests/changed.py)
+	@MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope $$($(PY) tests/changed.py)
 
 mutants: setup  ## how many slips in methods, metrics, features, prepare (or WHAT=) the tests notice, by file; hours, resumes
-	@$(PY) tests/mutants.py $(WHAT)
+	@$(PINNED) $(PY) tests/mutants.py $(WHAT)
 
 bench: setup  ## speed and memory beside plain implementations
-	OMP_NUM_THREADS=2 $(PY) benchmarks/front_end.py
-	OMP_NUM_THREADS=1 $(PY) benchmarks/learned.py
-	OMP_NUM_THREADS=2 $(PY) benchmarks/paper_size.py cfm cpir cfr pirn cmsa
+	OMP_NUM_THREADS=2 $(PINNED) $(PY) benchmarks/front_end.py
+	$(PINNED) $(PY) benchmarks/learned.py
+	OMP_NUM_THREADS=2 $(PINNED) $(PY) benchmarks/paper_size.py cfm cpir cfr pirn cmsa
 
 notebooks: setup  ## execute the stored notebooks again at their defaults, in place
-	OMP_NUM_THREADS=1 $(PY) workflow/store.py $(NOTEBOOKS)
+	$(PINNED) $(PY) workflow/store.py $(NOTEBOOKS)
 
 road: setup  ## real data: convert the stereo_pothole set and run every method on it: make road ROAD_SRC=<its folder>
 	@if [ -z "$(ROAD_SRC)" ]; then echo "make road ROAD_SRC=<folder>; to get one:"; \

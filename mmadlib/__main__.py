@@ -16,6 +16,7 @@ from pathlib import Path
 from mmadlib import __version__
 from mmadlib.errors import MmadError
 from mmadlib.paths import shown
+from mmadlib.pinned import pin
 from mmadlib.workers import follow_scheduler, interrupts
 
 
@@ -171,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names hold any letters and bytes
     args = parser().parse_args(argv)
+    pin()
     follow_scheduler()
     with interrupts() as seen:
         try:

@@ -15,7 +15,7 @@ from mmadlib.digest import PACKAGE
 FLOORS = ("__main__", "report", "inspection", "experiments", "methods", "metrics", "features", "prepare", "data", "render",
           "sample")
 # everybody may stand on it
-GROUND = ("errors", "checks", "paths", "progress", "atomic", "workers", "digest", "names", "untrusted")
+GROUND = ("errors", "checks", "paths", "progress", "atomic", "workers", "digest", "names", "untrusted", "pinned")
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyi"))
 ROOMS = sorted(p.parent for p in PACKAGE.rglob("__init__.py"))
 
@@ -26,7 +26,7 @@ def name(path: Path) -> str:
 
 def room(path: Path) -> str:
     """The first folder of a file, or its own name at the root; the root's __init__ exports Sample."""
-    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    first = path.relative_to(PACKAGE).parts[0].partition(".")[0]
     return "sample" if first == "__init__" else first
 
 

@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 
 from mmadlib.atomic import atomic
 from mmadlib.experiments.notebook import QUIET
+from mmadlib.pinned import pin
 
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
@@ -57,6 +58,7 @@ def store(path: Path, timeout: int = 600) -> float:
 def main(paths: list[str]) -> int:
     """Store each notebook; exit code 1 when one of them fails."""
     failed = 0
+    pin()  # kernels inherit it
     os.environ.pop("MPLBACKEND", None)  # kernels inherit it, and would draw nothing into the notebooks
     for path in map(Path, paths):
         print(f"{path} ...", end=" ", flush=True)

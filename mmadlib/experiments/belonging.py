@@ -15,6 +15,7 @@ from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
 from mmadlib.experiments.record import KEYS, Record, plain
 from mmadlib.paths import WORKFLOW
+from mmadlib.pinned import pinned
 
 PLANS = (WORKFLOW / "config.yaml", WORKFLOW / "plans")
 
@@ -22,9 +23,9 @@ PLANS = (WORKFLOW / "config.yaml", WORKFLOW / "plans")
 def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
     """Why each run does not belong to the tables whose runs.csv is `known`, "" where it does.
 
-    A run belongs when it was on the usual root and all test samples, has the settings of the row with its keys or of a
-    committed plan, and the data of that row; rows from before data were recorded are known to be of the same where the
-    library makes them. Raises SettingsError for a plan that cannot be read.
+    A run belongs when it was on the usual root and all test samples, pinned (mmadlib.pinned), has the settings of the row
+    with its keys or of a committed plan, and the data of that row; rows from before data were recorded are known to be of the
+    same where the library makes them. Raises SettingsError for a plan that cannot be read.
     """
     rows = {tuple(map(str, row[:-2])): row[-2:] for row in known[[*KEYS, "settings", "data"]].itertuples(index=False)}
     other = {r.dataset for r in records if _text(r.settings) != rows.get(_key(r), ("", ""))[0]}
@@ -45,6 +46,8 @@ def _why(record: Record, settings: str, data: str, planned: str) -> str:
         return "another root"
     if not usual(record.causes, "test_limit"):
         return "some of the test samples"
+    if not pinned(record.provenance.get("pinned", "")):
+        return "not pinned"
     if not settings and not planned:
         return "in no plan"
     if _text(record.settings) not in (settings, planned):

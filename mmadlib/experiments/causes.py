@@ -4,6 +4,7 @@ code       the modules that decide it (identity.py)
 settings   of the method and of the features, few-shot rule, options of the reader
 weights    of pretrained backbones: the bytes of their files
 data       the content of the samples that it used: training draw, test samples, twins
+pinned     instruction set and threads of all libraries (mmadlib.pinned)
 root       where the data lie, if the user said so;   test_limit   how many test samples were asked for
 """
 
@@ -22,8 +23,9 @@ from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.source import limit_test
 from mmadlib.paths import here, shown
+from mmadlib.pinned import state
 
-CAUSES = ("code", "settings", "weights", "data", "root", "test_limit")
+CAUSES = ("code", "settings", "weights", "data", "pinned", "root", "test_limit")
 
 
 def short(content: Any) -> str:
@@ -54,7 +56,7 @@ class Causes:
     def of(self, cell: Cell) -> dict[str, str]:
         """cause -> digest. Raises DataError for data that cannot be listed or read, WeightsError for missing weights."""
         return {"code": run_identity(cell.method, cell.dataset), "settings": short(cell.expected()),
-                "weights": short(self.weights(cell)), "data": self.data(cell),
+                "weights": short(self.weights(cell)), "data": self.data(cell), "pinned": short(state()),
                 "root": short(cell.root and str(here(cell.root))), "test_limit": short(cell.test_limit)}
 
     def weights(self, cell: Cell) -> dict[str, str]:

@@ -31,6 +31,7 @@ from mmadlib.methods import METHODS, Method, Scores
 from mmadlib.methods.trained import Trained
 from mmadlib.metrics.evaluate import EXTRA
 from mmadlib.names import cell
+from mmadlib.pinned import state
 from mmadlib.prepare.grid import to_grid
 from mmadlib.progress import bar
 
@@ -115,7 +116,7 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
         shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
         draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
         score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device), causes=decided,
-        provenance=environment() | {"code": decided["code"], "data": made_by(dataset) or decided["data"]})
+        provenance=environment() | {"code": decided["code"], "data": made_by(dataset) or decided["data"], "pinned": state()})
     write_run(folder, record, source.samples, truths, scores)
     shutil.rmtree(kept, ignore_errors=True)
     return Outcome(record, model, source.samples, source.test, scores, truths, folder)

@@ -21,7 +21,7 @@ FILES = {"__main__", "atomic", "digest", "errors", "names", "paths", "progress",
                                               "standing", "sweep", "texts"))}
 ROOMS = {"render", "report"}  # nor on these rooms, but what a notebook shows depends on the second
 FACES = ("__init__.pyi", "__init__.py")  # what a room exports; the stub is the one to read where there are both
-TABLES = ("__init__.py", "methods/__init__.py")  # the version, the names of all methods
+TABLES = ("__init__.py", "__init__.pyi", "methods/__init__.py")  # the version, the names of all methods
 
 
 def decides(file: Path, rooms: Collection[str] = ROOMS) -> bool:

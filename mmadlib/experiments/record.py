@@ -26,9 +26,9 @@ from mmadlib.untrusted import read_text
 KEYS = ["dataset", "data_seed", "category", "method", "variant", "features", "shots", "seed"]
 COLUMNS = [*KEYS, "subset", "metric", "value"]
 COSTS = {"wall_s": 1, "fit_s": 2, "score_ms": 2, "model_mb": 3, "peak_mb": 0, "peak_gpu_mb": 0}  # and their digits
-PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", *COSTS, "python", "numpy", "torch", "mmadlib", "git", "code",
-              "data", "draw", "settings"]
-LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code", "data"]  # columns that older tables lack
+PROVENANCE = [*KEYS, "n_test", "digest", "finished", "device", "pinned", *COSTS, "python", "numpy", "torch", "mmadlib", "git",
+              "code", "data", "draw", "settings"]
+LATER = ["fit_s", "score_ms", "model_mb", "peak_gpu_mb", "code", "data", "pinned"]  # columns that older tables lack
 NUMBERS = {"data_seed": int, "seed": int, "value": float, "n_test": int}  # all other columns of the tables are text
 SHOWN = 5  # of the damaged records of a folder
 RECORD = "metrics.json"
@@ -68,8 +68,8 @@ class Record:
                  features are there already
     model_mb, peak_mb, peak_gpu_mb   MiB of the fitted model, of resident memory at its peak and of torch's on the GPU
     causes       cause -> digest of all that decided the numbers, see mmadlib.experiments.causes
-    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.experiments.identity, and
-                 `data`, a digest of the content of its samples or what rendered them
+    provenance   see `environment`; filled when the record is made. A run adds `code`, see mmadlib.experiments.identity,
+                 `data`, a digest of the content of its samples or what rendered them, and `pinned`, mmadlib.pinned.state
     """
 
     dataset: str

@@ -131,8 +131,9 @@ def _merge(folder: Path, records: Sequence[Record],
     table = ordered(pd.concat([_rest(old, fresh, KEYS), fresh]), COLUMNS)
     old_runs, fresh_runs = (_rest(read_runs(folder), gone, KEYS),
                             pd.DataFrame([r.run_row() for r in records], columns=PROVENANCE, dtype=object))
-    same = [*KEYS, "digest", "whole"]  # a row from before code and data were recorded gives way
-    marked, known = (t.assign(whole=(t[["code", "data"]].fillna("") != "").sum(axis=1)) for t in (fresh_runs, old_runs))
+    same = [*KEYS, "digest", "whole"]  # a row from before code, data and pinning were recorded gives way
+    marked, known = (t.assign(whole=(t[["code", "data", "pinned"]].fillna("") != "").sum(axis=1))
+                     for t in (fresh_runs, old_runs))
     fresh_runs = _rest(marked, known, same)
     sources = ordered(pd.concat([_rest(old_runs, fresh_runs, KEYS), fresh_runs]), PROVENANCE)
     kept = len(_rest(old, fresh, KEYS)[KEYS].drop_duplicates())

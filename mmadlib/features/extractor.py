@@ -20,6 +20,7 @@ from mmadlib.features.options import Options, check_options, settings_of
 from mmadlib.features.tokens import Groups, Patches, Tokens, Truth, compose, nothing
 from mmadlib.features.weights import RANDOM
 from mmadlib.paths import here
+from mmadlib.pinned import state
 from mmadlib.sample import Sample
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def family(name: str) -> tuple[str, str]:
 
 
 class Extractor:
-    """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is their hash, and
-    `account` is what their meta["extraction"] says.
+    """Sample -> Features. Holds the loaded backbones; `settings` lists what defines the features, `key` is the hash of these,
+    of weights, code and what is pinned, and `account` is what their meta["extraction"] says.
 
     rgb: efficientnet_lite0 | descriptors | random | dino_vitb8 | dinov2_vitb14 | any ViT or CNN of timm | none; xyz:
     normals_efficientnet_lite0, or normals_ before any other network | descriptors | random | point_mae | none; options: see
@@ -71,7 +72,7 @@ class Extractor:
         code = digest_of(*(f"prepare/{name}.py" for name in ("grid", "isolate", "constants", "plane", "clustering")),
                          *(f"features/{name}.py" for name in ("extractor", "front_ends", "given", "tokens")))
         self.account = account(self.front, self.names, self.options, code)
-        named = json.dumps([self.settings, *(front.key for front in self.front.values()), code], sort_keys=True)
+        named = json.dumps([self.settings, *(front.key for front in self.front.values()), code, state()], sort_keys=True)
         self.key = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
     @classmethod

@@ -1,0 +1,3 @@
+from .sample import Sample as Sample
+
+__version__: str
