@@ -59,6 +59,6 @@ def pinned(state: str) -> bool:
 
 if __name__ == "__main__":
     pin()
-    if len(sys.argv) < 2:
-        sys.exit("\n".join([state(), *(f"{name}={value}" for name, value in VALUES.items())]))
-    os.execvp(sys.argv[1], sys.argv[1:])
+    if sys.argv[1:]:
+        os.execvp(sys.argv[1], sys.argv[1:])
+    print(state(), *(f"{name}={os.environ.get(name, '')}" for name in VALUES), sep="\n")

@@ -25,7 +25,7 @@ class Surface:
 
 def linear(srgb: np.ndarray | tuple) -> np.ndarray:
     """sRGB in 0..1 to linear light."""
-    c = np.asarray(srgb, dtype=np.float32)
+    c = np.asarray(srgb, dtype=float)
     return np.where(c <= 0.04045, c / 12.92, ((np.maximum(c, 0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 

@@ -93,7 +93,7 @@ class View:
                  flaw: Defect | None) -> tuple[Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W 3"]]:
         """Light that reaches the camera, with the flaw's colour and without; its relief is in the geometry."""
         pose, on = self.scene.pose, self.on_part.ravel()
-        points = self.points.reshape(-1, 3).astype(np.float32)
+        points = self.points.reshape(-1, 3).astype(float)
         px, py = pose.to_part(points[on, 0], points[on, 1])
         top = surface(self.part, px, py)
         weave, tint = grain(rng, TEXELS, (0.8, 3.0)), rng.uniform(0.9, 1.1) + rng.normal(0, 0.015, 3)

@@ -69,31 +69,45 @@ class Scene:
     def __init__(self, height: Callable[[np.ndarray, np.ndarray], np.ndarray], reach: float, pose: Pose) -> None:
         self.pose = pose
         n = 2 * int(np.ceil(reach / MESH)) + 1
-        side = (np.arange(n, dtype=np.float32) - n // 2) * MESH
+        side = (np.arange(n) - n // 2) * MESH
         x, y = np.meshgrid(side, side)
         self.height = height(x, y).astype(np.float32)
         self.slope = np.gradient(self.height, MESH)  # d/dy, d/dx in the part frame
         quads = _quads(n)
         quads = quads[(self.height.ravel()[quads] > 0).any((1, 2))].reshape(-1, 3)
-        points = np.stack([*pose.to_table(x, y), self.height], -1).reshape(-1, 3)
-        far = 1000.0
-        table = np.array([[-far, -far, 0], [far, -far, 0], [far, far, 0], [-far, far, 0]])
+        points = np.stack([*pose.to_table(x, y), self.height], -1).reshape(-1, 3).astype(np.float32)
+        far, halves = 1000, np.array([[0, 1, 2], [0, 2, 3]])
+        table = np.array([[-far, -far, 0], [far, -far, 0], [far, far, 0], [-far, far, 0]], np.float32)
         self.rays = o3d.t.geometry.RaycastingScene(nthreads=THREADS)
         self.rays.add_triangles(_tensor(points), _tensor(quads, np.uint32))
-        self.table = self.rays.add_triangles(_tensor(table), _tensor(np.array([[0, 1, 2], [0, 2, 3]]), np.uint32))
+        self.table = self.rays.add_triangles(_tensor(table), _tensor(halves, np.uint32))
+        self.corners = np.concatenate([points[quads], table[halves]])
 
     def cast(self) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W 3"],
                             Bool[np.ndarray, "H W"]]:
         """From the camera: depth, mm, points on the table frame, normals, and which pixels show the part."""
         camera = self.pose.camera
-        ways = directions() @ camera[:, :3].T
+        ways = (directions()[..., None, :] * camera[:, :3]).sum(-1)  # no matrix product, whose rounding is the processor's
         origin = np.broadcast_to(camera[:, 3], ways.shape)
-        hit = self.rays.cast_rays(_tensor(np.concatenate([origin, ways], -1)), nthreads=THREADS)
-        depth = hit["t_hit"].numpy()
-        normals = hit["primitive_normals"].numpy()
-        normals = normals * np.where(normals[..., 2:] < 0, -1, 1).astype(np.float32)
+        depth, normals, on_table = self._hits(np.concatenate([origin, ways], -1))
+        normals *= np.where(normals[..., 2:] < 0, -1, 1)
         points = origin + depth[..., None] * ways
-        return depth, points, normals, (hit["geometry_ids"].numpy() != self.table) & (points[..., 2] > SKIRT)
+        return depth, points, normals.astype(np.float32), ~on_table & (points[..., 2] > SKIRT)
+
+    def _hits(self, rays: Float32[np.ndarray, "H W 6"]) -> tuple[Float32[np.ndarray, "H W"], Float[np.ndarray, "H W 3"],
+                                                                Bool[np.ndarray, "H W"]]:
+        """Of rays that all end somewhere: distances, unit normals of the triangles, and which end on the table.
+
+        The ray caster only says which triangle: its distances come from an approximate reciprocal, another one on every make
+        of processor.
+        """
+        hit = self.rays.cast_rays(_tensor(rays), nthreads=THREADS)
+        on_table = hit["geometry_ids"].numpy() == self.table
+        which = hit["primitive_ids"].numpy() + np.where(on_table, len(self.corners) - 2, 0)
+        a, b, c = np.moveaxis(self.corners[which].astype(float), -2, 0)
+        normals = np.cross(b - a, c - a)
+        distance = ((a - rays[..., :3]) * normals).sum(-1) / (rays[..., 3:] * normals).sum(-1)
+        return distance.astype(np.float32), unit(normals), on_table
 
     def blocked(self, points: Float[np.ndarray, "*#n 3"], towards: Float[np.ndarray, "*#n 3"],
                 far: float = np.inf) -> Bool[np.ndarray, "*n"]:
@@ -108,8 +122,7 @@ class Scene:
         side = np.linspace(-half, half, n, dtype=np.float32)
         x, y = np.meshgrid(side, side)
         down = np.stack([x, y, np.full_like(x, 100.0), 0 * x, 0 * x, 0 * x - 1], -1)
-        z = 100.0 - self.rays.cast_rays(_tensor(down), nthreads=THREADS)["t_hit"].numpy()
-        return np.stack([x, y, z], -1)
+        return np.stack([x, y, 100 - self._hits(down)[0]], -1)
 
 
 def _tensor(array: np.ndarray, dtype: type[np.generic] = np.float32) -> o3d.core.Tensor:

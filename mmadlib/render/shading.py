@@ -64,17 +64,19 @@ def shade(s: Surface, normal: Float[np.ndarray, "n 3"], view: Float[np.ndarray, 
           key_open: Float[np.ndarray, " n"], dome_open: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
     """Radiance towards the camera: Lambert and Blinn-Phong for key and fill, dome and its mirror image.
 
-    normal, view at length 1 in the table frame.
+    normal, view at length 1 in the table frame. In double precision: the last bit of a power is the processor's, and in single
+    precision it would show in one of 400,000 stored values.
     """
+    normal, view, rough = normal.astype(float), view.astype(float), s.rough.astype(float)
     metal, facing = s.metal[:, None], np.maximum((normal * view).sum(1), 0)[:, None]
     shine = 0.04 * (1 - metal) + s.albedo * metal
     shine = shine + (1 - shine) * 0.6 * (1 - facing) ** 5
     main = unit(lights.key.mean(0))
-    out = np.zeros_like(s.albedo)
+    out = np.zeros(s.albedo.shape)
     for light, colour, opened in ((main, lights.key_colour, key_open), (lights.fill, lights.fill_colour, dome_open)):
         half = unit(light + view)
         flow = np.maximum(normal @ light, 0) * opened
-        lobe = _lobe((normal * half).sum(1), s.rough)[:, None]
+        lobe = _lobe((normal * half).sum(1), rough)[:, None]
         out += flow[:, None] * colour * (s.albedo * (1 - 0.9 * metal) + shine * lobe * 0.5)
     mirror = 2 * facing * normal - view
     ceiling = 0.35 + 0.9 * np.clip(mirror[:, 2:], 0, 1) ** 2 + 0.8 * np.exp(-((1 - mirror @ main) / 0.12))[:, None]
@@ -95,7 +97,7 @@ def table_surface(x: np.ndarray, y: np.ndarray, weave: np.ndarray, tint: np.ndar
 def expose(radiance: Float[np.ndarray, "H W 3"], rng: np.random.Generator | None) -> UInt8[np.ndarray, "H W 3"]:
     """Radiance to an 8-bit picture: falloff, lens blur, soft shoulder, shot and read noise (none without rng)."""
     v, u = (np.mgrid[:SIZE, :SIZE] / (SIZE - 1) - 0.5).astype(np.float32)
-    light = radiance * (1 - 0.22 * (u * u + v * v))[..., None]
+    light = radiance.astype(float) * (1 - 0.22 * (u * u + v * v))[..., None]
     light = gaussian_filter(light, (0.55, 0.55, 0))
     light = 1 - np.exp(-1.05 * light)  # highlights roll off as on film
     if rng is not None:
