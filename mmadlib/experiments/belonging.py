@@ -1,4 +1,4 @@
-"""Which runs belong to the tables in git: those of the committed plans, on the data behind the tables."""
+"""Which runs belong to the tables in git: those of the committed plans, on the data behind the tables; and where others go."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
     """
     rows = {tuple(map(str, row[:-2])): row[-2:] for row in known[[*KEYS, "settings", "data"]].itertuples(index=False)}
     other = {r.dataset for r in records if _text(r.settings) != rows.get(_key(r), ("", ""))[0]}
-    planned = dict(_planned(other)) if other else {}
+    planned = {key: text for place, key, text in _planned(other) if not place} if other else {}
     why = []
     for record in records:
         settings, data = rows.get(_key(record), ("", ""))
         why.append(_why(record, settings, data, planned.get(_key(record), "")))
     return why
+
+
+def apart(records: Sequence[Record]) -> list[str]:
+    """The folder below results/ of a committed plan with `folder` that has each run, with its settings and on the usual root;
+    "" for no such plan. Raises SettingsError for a plan that cannot be read."""
+    planned = {(key, text): place for place, key, text in _planned({r.dataset for r in records}) if place}
+    return [planned.get((_key(r), _text(r.settings)), "") if usual(r.causes, "root") else "" for r in records]
 
 
 def _key(record: Record) -> tuple[str, ...]:
@@ -63,8 +70,8 @@ def _text(settings: Any) -> str:
     return json.dumps(json.loads(json.dumps(plain(settings), default=str)), sort_keys=True)
 
 
-def _planned(datasets: Iterable[str]) -> Iterable[tuple[tuple[str, ...], str]]:
-    """Keys and settings of the runs of the committed plans on some datasets."""
+def _planned(datasets: Iterable[str]) -> Iterable[tuple[str, tuple[str, ...], str]]:
+    """`folder` of the plan, "" of the tables, keys and settings of the runs of the committed plans on some datasets."""
     wanted = set(datasets)
     for file in sorted({p for place in PLANS for p in ([place] if place.is_file() else Path(place).glob("*.yaml"))}):
         plan = read_yaml(file)
@@ -72,4 +79,4 @@ def _planned(datasets: Iterable[str]) -> Iterable[tuple[tuple[str, ...], str]]:
         for cell in read_plan({"sweeps": sweeps}):
             shots = "full" if cell.shots is None else str(cell.shots)
             keys = {k: str(getattr(cell, k)) for k in KEYS} | {"shots": shots}
-            yield tuple(keys[k] for k in KEYS), _text(cell.expected())
+            yield str(plan.get("folder", "")), tuple(keys[k] for k in KEYS), _text(cell.expected())

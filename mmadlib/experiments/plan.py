@@ -2,7 +2,8 @@
 
 A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/ or
 anywhere, and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name
-notebooks, see workflow/Snakefile. What stands beside them narrows or moves the whole plan (`asked`), as in
+notebooks, see workflow/Snakefile. `folder: choices` says that its rows go to results/choices/ (belonging.py). What
+else stands beside them narrows or moves the whole plan (`asked`), as in
 
     snakemake --configfile workflow/plans/mvtec3d.yaml --config root=<dataset> categories=bagel,rope features=descriptors
 """
@@ -23,7 +24,7 @@ from mmadlib.experiments.grids import PARAMS, read_sweep
 from mmadlib.paths import here
 
 GIVEN = ("root", "device", "features")  # of every run, in place of what the sweeps say
-KEYS = ("once", "each", "after", "sweeps", *LIMITS, *GIVEN, "into")
+KEYS = ("once", "each", "after", "sweeps", "folder", *LIMITS, *GIVEN, "into")
 
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:

@@ -2,7 +2,8 @@
 
 results.csv holds nothing that changes when a run is repeated, and runs.csv keeps its row as long as a repeated run gives
 the same numbers: after `make reproduce`, `git diff results/` shows changed numbers and nothing else. Runs on other data or of
-other plans than those behind the tables (belonging.py) go to tables of the same form in results/own/, which git ignores.
+other plans than those behind the tables (belonging.py) go to tables of the same form in results/own/, which git ignores; those
+of a committed plan with `folder` to such tables below results/, e.g. choices/, by which settings were chosen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from mmadlib.atomic import alone, atomic, unwritable
 from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
-from mmadlib.experiments.belonging import strangers
+from mmadlib.experiments.belonging import apart, strangers
 from mmadlib.experiments.record import COLUMNS, KEYS, LATER, NUMBERS, PROVENANCE, Record, collect, find_records, ordered
 from mmadlib.names import cell, from_cell
 from mmadlib.paths import RESULTS, RUNS, here, shipped, shown
@@ -29,15 +30,17 @@ OWN = "own"  # folder below results/
 
 class Update(NamedTuple):
     """What `merge_results` did: runs found, runs in the tables that were not at hand and stay, rows in results.csv, runs that
-    went to results/own/ and why: {reason: runs}."""
+    went to results/own/ and why: {reason: runs}; runs that went to other folders of results/: {folder: runs}."""
 
     found: int
     kept: int
     rows: int
     own: dict[str, int]
+    apart: dict[str, int] = {}  # noqa: RUF012
 
     def __str__(self) -> str:
         told = f"runs at hand: {self.found}, others that stay: {self.kept}, rows in results.csv: {self.rows}"
+        told += "".join(f"; gone to {folder}/: {count}" for folder, count in self.apart.items())
         if self.own:
             told += (f"; gone to {OWN}/: {sum(self.own.values())} ("
                      + ", ".join(f"{reason}: {count}" for reason, count in self.own.items())
@@ -100,7 +103,8 @@ def _write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> 
 
 
 def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: str | None = None) -> Update:
-    """Merge the runs at hand into the tables of `results`, those that do not belong there into results/own/.
+    """Merge the runs at hand into the tables of `results`, those that do not belong there into results/own/, or where the plan
+    says that has them.
 
     into: "results" or "own" for all of them, None: as they belong. All rows of a run at hand are replaced, rows of other runs
     stay. In runs.csv the row of a run that gave the same numbers again stays as it is. One writer at a time. Raises
@@ -114,13 +118,18 @@ def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: 
         reasons = (strangers(records, read_runs(folder)) if into is None else
                    ["asked for" if into == OWN else ""] * len(records))
         ours = [r for r, why in zip(records, reasons, strict=True) if not why]
-        own = [r for r, why in zip(records, reasons, strict=True) if why]
+        odd = [(r, why) for r, why in zip(records, reasons, strict=True) if why]
+        places = apart([r for r, _ in odd]) if into is None else [""] * len(odd)
+        own = [r for (r, _), place in zip(odd, places, strict=True) if not place]
         kept, rows, tables = _merge(folder, ours)
+        for place in sorted(set(filter(None, places))):
+            tables |= _merge(folder / place, [r for (r, _), p in zip(odd, places, strict=True) if p == place])[2]
         if own or (folder / OWN).is_dir():
-            tables |= _merge(folder / OWN, own, without=ours)[2]
+            tables |= _merge(folder / OWN, own, without=[r for r in records if r not in own])[2]
         for path, table in tables.items():
             _write(table, path, float_format="%.4f" if path.name == "results.csv" else None)
-    return Update(len(records), kept, rows, dict(Counter(filter(None, reasons))))
+    why = Counter(why for (_, why), place in zip(odd, places, strict=True) if not place)
+    return Update(len(records), kept, rows, dict(why), dict(Counter(filter(None, places))))
 
 
 def _merge(folder: Path, records: Sequence[Record],

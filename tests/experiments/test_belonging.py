@@ -69,7 +69,7 @@ def test_a_run_belongs_where_its_settings_and_data_do(tables, tmp_path, change, 
 
 def test_a_run_of_a_committed_plan_belongs(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(belonging, "_planned", lambda datasets: [
-        (("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
+        ("", ("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
     store(tmp_path / "runs", category="free", causes=USUAL)
     assert merge_results(tmp_path / "runs", tables).own == {}
     store(tmp_path / "runs", category="free", causes=USUAL, settings={"steps": 1})
@@ -77,8 +77,23 @@ def test_a_run_of_a_committed_plan_belongs(tables, tmp_path, monkeypatch):
 
 
 def test_committed_plans_are_read_for_the_datasets_at_hand():
-    found = dict(belonging._planned({"rendered"}))
-    assert len(found) > 1000 and {key[0] for key in found} == {"rendered"}
+    found = list(belonging._planned({"rendered"}))
+    assert len(found) > 1000 and {key[0] for _, key, _ in found} == {"rendered"}
+    data_seeds = {place: {key[1] for folder, key, _ in found if folder == place} for place in ("", "choices")}
+    assert data_seeds["choices"] == {"0"} and "0" not in data_seeds[""], "what is chosen on is not in the tables"
+
+
+def test_a_plan_with_a_folder_keeps_its_rows_there(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(belonging, "_planned", lambda datasets: [
+        ("choices", ("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
+    before = (tables / "results.csv").read_bytes()
+    store(tmp_path / "runs", category="free", causes=USUAL | {"test_limit": "t"}), store(tmp_path / "runs", category="mine")
+    update = merge_results(tmp_path / "runs", tables)
+    assert update.apart == {"choices": 1} and update.own == {"in no plan": 1} and "gone to choices/: 1" in str(update)
+    assert set(read_results(tables / "choices")["category"]) == {"free"} == set(read_runs(tables / "choices")["category"])
+    assert set(read_results(tables / "own")["category"]) == {"mine"} and (tables / "results.csv").read_bytes() == before
+    store(tmp_path / "runs", category="free", causes=USUAL | {"root": "mine"})
+    assert merge_results(tmp_path / "runs", tables).own == {"in no plan": 1, "another root": 1}
 
 
 def test_the_user_may_say_where_rows_go(tables, tmp_path):

@@ -98,7 +98,33 @@ def test_an_anchor_is_kept_with_the_model(samples):
     made = Standardiser(anchor=1).fit(samples)
     again = Standardiser()
     again.restore(made.state())
-    assert torch.equal(again(samples[1], "rgb").tokens, made(samples[1], "rgb").tokens) and again.width("xyz") == made.width("xyz")
+    for side in ("rgb", "xyz"):
+        assert torch.equal(again(samples[1], side).tokens, made(samples[1], side).tokens)
+        assert again.width(side) == made.width(side) == getattr(samples[1], side).channels + 1
+
+
+BRIEF: dict[str, dict] = {  # methods that have an anchor unasked -> settings of a short training
+    "cfm": {"steps": 1, "batch": 1}, "cpir": {"steps": 1, "batch": 1}, "cfr": {"steps": 1, "batch": 1, "replace": "off"},
+    "cmdr_iad": {"steps": 1, "batch": 1, "grid": 12},
+}
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_methods_of_a_cosine_have_an_anchor_unasked_and_never_beside_tokens_of_a_transformer(samples, name):
+    model = METHODS[name](**BRIEF[name]).fit(samples, progress=False)
+    assert {side: model.standardise.anchor[side].item() for side in ("rgb", "xyz")} == {
+        "rgb": pytest.approx(10**0.5), "xyz": pytest.approx(8**0.5)}
+    tokens = [replace(f, meta={"family": "paper", "standardise": []}) for f in samples]
+    maps = [METHODS[name](**BRIEF[name], anchor=k).fit(tokens, progress=False).score(tokens[0]).map for k in (0, 1, 5)]
+    assert all(np.array_equal(maps[0], other) for other in maps[1:])
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_a_saved_model_keeps_its_anchor(samples, name, tmp_path):
+    model = METHODS[name](**BRIEF[name], anchor=3).fit(samples, progress=False)
+    again = METHODS[name].load(model.save(tmp_path / name))
+    assert again.settings.anchor == 3 and again.standardise.anchor["rgb"] == model.standardise.anchor["rgb"] > 9
+    assert np.array_equal(again.score(samples[1]).map, model.score(samples[1]).map)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("nearest", "pirn")])
@@ -109,6 +135,8 @@ def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     assert np.isfinite(anchored).all() and not np.array_equal(plain, anchored)
 
 
-def test_nearest_takes_no_cosine_and_no_anchor():
+def test_nearest_takes_no_cosine_and_no_anchor(samples):
     with pytest.raises(UnknownName, match="anchor"):
         METHODS["nearest"](anchor=1)
+    model = METHODS["nearest"](size=50).fit(samples)
+    assert model.standardise.anchor == {"rgb": 0, "xyz": 0} and model.standardise.width("rgb") == samples[0].rgb.channels
