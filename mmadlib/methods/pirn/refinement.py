@@ -50,10 +50,10 @@ class Refinement(nn.Module):
     def __init__(self, width: int, modalities: int, rule: str = "ot", gru: bool = True, keep: float = 0.0) -> None:
         super().__init__()
         self.rule = rule
-        self.cells = nn.ModuleList(nn.GRUCell(width, width) for _ in range(modalities if gru and rule != "none" else 0))
-        with torch.no_grad():
-            for cell in self.cells:
-                cell.bias_ih[width:2 * width] += keep  # in torch's order reset, update, new
+        cells = [nn.GRUCell(width, width) for _ in range(modalities if gru and rule != "none" else 0)]
+        for cell in cells:
+            cell.bias_ih.data[width:2 * width] += keep  # in torch's order reset, update, new
+        self.cells = nn.ModuleList(cells)
 
     def forward(self, Z: Float[torch.Tensor, "M B N D"], P: Float[torch.Tensor, "M B K D"], valid: Bool[torch.Tensor, "B N"],
                 **transport: Unpack[Transport]) -> Float[torch.Tensor, "M B K D"]:
