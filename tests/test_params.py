@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
 import pytest
 
 from mmadlib.experiments.grids import PARAMS, is_sweep, read_sweep
@@ -13,8 +12,9 @@ from mmadlib.features.extractor import Options
 from mmadlib.methods import METHODS
 from mmadlib.methods.cpir.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
-from mmadlib.paths import NOTEBOOKS, RESULTS
-from mmadlib.report.beside import PIRN_TABLES
+from mmadlib.paths import NOTEBOOKS
+from mmadlib.report import tables
+from mmadlib.report.beside import PIRN_CLAIMS
 from mmadlib.report.rows import RECONSTRUCTED
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
@@ -38,7 +38,8 @@ def test_every_file_says_what_it_is_for(path):
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
 def test_every_sweep_can_be_read(path):
     cells = read_sweep(path)
-    assert cells and all(c.device == "cuda" and c.root is None for c in cells if c.features == "paper" or "dino" in c.features)
+    backbones = [c for c in cells if c.features not in ("learned", "descriptors", "random")]
+    assert cells and all(c.device == "cuda" and c.root is None for c in backbones)
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=name)
@@ -98,13 +99,23 @@ def test_the_ablation_runs_the_rows_of_the_papers_tables():
     assert {name: cells["default" if name == "lb3m" else name] for name in VARIANTS} == VARIANTS
 
 
-def test_pirns_ablation_has_every_printed_row():
-    table = pd.read_csv(RESULTS / "published.csv", dtype=str)
-    table = table[(table["paper"] == "PIRN") & table["method"].str.startswith("PIRN [")]
-    names = table["method"].str.extract(r"\[(.*)\]")[0]
-    printed = {table_: set(part) for table_, part in names.groupby(table["table"])}
-    assert printed == {table_: set(rows) for table_, rows in PIRN_TABLES.items()}
+def test_pirns_ablation_runs_what_its_claims_compare():
+    table = tables.select(tables.published(), paper="PIRN", dataset="mvtec3d", category="mean", metric="i_auroc")
     run = {c.variant for c in read_sweep("33_ablation_pirn/rendered.yaml")}
-    assert {variant for rows in PIRN_TABLES.values() for variant in rows.values()} <= run
+    for claim in PIRN_CLAIMS:
+        assert {claim.better, claim.worse} <= run
+        if claim.table:
+            shots = "full" if claim.table == "Table 5" else "10"
+            values = tables.select(table, table=claim.table, shots=shots).set_index("method")["value"]
+            assert values[f"PIRN [{claim.high}]"] > values[f"PIRN [{claim.low}]"], "as printed"
     five = {c.variant for c in read_sweep("33_ablation_pirn/rendered_5.yaml")}
-    assert set(table[table["shots"] == "5"]["table"]) == {"Table 3"} and five == set(PIRN_TABLES["Table 3"].values())
+    assert five == {row for claim in PIRN_CLAIMS if claim.table == "Table 3" for row in (claim.better, claim.worse)}
+
+
+def test_rows_of_pirns_ablation_are_the_short_variant_with_one_change():
+    rows = {c.variant: c.settings for c in read_sweep("33_ablation_pirn/rendered.yaml")}
+    variants, short = METHODS["pirn"].VARIANTS, METHODS["pirn"].VARIANTS["short"]
+    assert rows.pop("as_noted") == variants["as_noted"] and rows.pop("default") == {}
+    assert all(name.startswith("short") and short.items() <= settings.items() for name, settings in rows.items())
+    for name in {name.removeprefix("short_") for name in rows} & set(variants):
+        assert rows["short" if name == "short" else f"short_{name}"] == short | variants[name]

@@ -17,6 +17,7 @@ from scipy import sparse
 from mmadlib.errors import MissingModality
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.methods import METHODS
+from mmadlib.methods.pirn.settings import AS_NOTED
 
 PINNED = Path(__file__).with_name("pinned.json")
 SIZE, CELLS = (20, 28), (10, 14)  # pixels, and the tokens: four pixels share one
@@ -46,7 +47,8 @@ CASES: dict[str, tuple[str, int, dict]] = {
     "cmdr_iad, rgb": ("cmdr_iad", 2, BRIEF | {"modality": "rgb", "grid": 10}),
     "cmdr_iad, xyz": ("cmdr_iad", 2, BRIEF | {"modality": "xyz", "grid": 8, "masked": False}),
     "pirn": ("pirn", 3, {"epochs": 0, "steps": 3, "batch": 2, "lr": 1e-2}),
-    "pirn, published": ("pirn", 2, {"epochs": 2, "batch": 1, "grid": 9, "K": 4, "masked": False, "loss": "weighted"}),
+    "pirn, published": ("pirn", 2, AS_NOTED | {"epochs": 2, "batch": 1, "grid": 9, "K": 4, "masked": False,
+                                               "loss": "weighted"}),
     "pirn, xyz": ("pirn", 2, {"epochs": 1, "modality": "xyz", "init": "random", "project": "random", "width": 16, "K": 3}),
     "cmsa": ("cmsa", 3, {"epochs": 2, "batch": 2}),
     "cmsa, cca": ("cmsa", 3, {"align": "cca", "grid": 10, "rgb_grid": 5, "candidates": 90, "bank_floor": 9, "remask": True,

@@ -127,7 +127,7 @@ def test_a_saved_model_keeps_its_anchor(samples, name, tmp_path):
     assert np.array_equal(again.score(samples[1]).map, model.score(samples[1]).map)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("nearest", "pirn")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "nearest"])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}

@@ -1,7 +1,8 @@
 """The network of PIRN: a cascade of layers, each of which refines prototypes, rebuilds tokens from them and communicates.
 
-Source: PIRN (ICLR 2026) as third-party notes quote it: APR, then BPA, then MNC; two layers, ten prototypes. One codebook a
-modality, shared by the layers, and which prototypes the next layer starts from are a reconstruction.
+Source: PIRN (ICLR 2026) as third-party notes quote it: APR, then BPA, then MNC; two layers, ten prototypes. By default without
+APR, which costs detection here (settings.py). One codebook a modality, shared by the layers, and which prototypes the next
+layer starts from are a reconstruction.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from mmadlib.methods.pirn.refinement import CONTEXTS, Refinement
 from mmadlib.methods.training import ByShots
 
 LEAK_TOKENS = 256  # random tokens of the leak probe
-CHOICES = {"assign": RULES, "plan": ("loop", "detached"), "apr": CONTEXTS, "mnc_residual": ("literal", "off")}
+CHOICES = {"assign": RULES, "plan": ("loop", "detached"), "apr": CONTEXTS, "mnc_residual": ("off", "literal"),
+           "mnc_source": ("other", "own")}
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,20 @@ class CascadeSettings(ByShots):
     L: int = 2  # layers
     carry: bool = False  # a layer starts from the refined prototypes of the one before
     assign: str = "ot"  # ot: balanced | softmax | sigmoid | linear
-    eps: float = 0.05  # of the transport, and temperature of softmax and sigmoid
-    iterations: int = 50
+    eps: float = 0.2  # of the transport, and temperature of softmax and sigmoid
+    iterations: int = 20
     plan: str = "loop"  # gradient through the transport: loop | detached
-    apr: str = "ot"  # context of the refinement: ot | same (as assign) | mean | topk | none (no refinement)
+    apr: str = "none"  # context of the refinement: ot | same (as assign) | mean | topk | none (no refinement)
+    apr_keep: float = 0.0  # start of its gate towards the old prototype, beside torch's numbers near 0; 5: nearly all is kept
     gru: bool = True  # False: the context replaces the prototype
     apr_infer: bool = True  # refine while scoring, too
     mnc: bool = True  # False: Z_rec = Z_bpa
     mnc_stage1: bool = True  # graph attention over prototypes
     mnc_purify: bool = True  # Z' = Z sigmoid(Z_bpa); False: Z' = Z
-    mnc_residual: str = "literal"  # literal: Z' is added, which lets anything through if trained long | off
-    gamma_frozen: bool = False  # the gate of the cross-attention stays shut
+    mnc_residual: str = "off"  # off | literal: Z' is added, which lets anything through if trained long
+    mnc_source: str = "other"  # whose prototypes are asked: other | own, a control in which the modalities stay apart
+    gamma: float = 1.0  # start of the cross-attention's gate tanh(gamma); 0: shut
+    gamma_frozen: bool = False  # it stays where it starts
     neighbours: int = 3  # cross-modal edges of a prototype
     heads: int = 8  # of the cross-attention
     graph_heads: int = 4
@@ -58,9 +63,10 @@ class Layer(nn.Module):
         super().__init__()
         self.rule, self.always = s.assign, s.apr_infer
         self.transport: Transport = {"eps": s.eps, "iterations": s.iterations, "detach": s.plan == "detached"}
-        self.refine = Refinement(width, modalities, s.assign if s.apr == "same" else s.apr, s.gru)
+        self.refine = Refinement(width, modalities, s.assign if s.apr == "same" else s.apr, s.gru, s.apr_keep)
+        heard = s.mnc and (modalities == 2 or s.mnc_source == "own")  # one modality has nobody to ask but itself
         self.communicate = Communication(width, s.heads, s.graph_heads, s.neighbours, s.mnc_stage1, s.mnc_purify,
-                                         s.mnc_residual, s.gamma_frozen) if s.mnc and modalities == 2 else None
+                                         s.mnc_residual, s.gamma, s.gamma_frozen, s.mnc_source, modalities) if heard else None
 
     def forward(self, Z: Float[torch.Tensor, "M B N D"], P: Float[torch.Tensor, "M B K D"], valid: Bool[torch.Tensor, "B N"],
                 ) -> tuple[Float[torch.Tensor, "M B N D"], Float[torch.Tensor, "M B K D"], Float32[torch.Tensor, "M B K N"]]:

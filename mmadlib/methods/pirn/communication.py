@@ -1,10 +1,9 @@
 """Multimodal Normality Communication (MNC) of PIRN: what is normal in one modality, told to the other.
 
 Stage 1 aligns the refined prototypes of both modalities by one pass of graph attention over cross-modal neighbours. Stage 2
-purifies each token by its own reconstruction and lets it attend to the other modality's aligned prototypes behind a gate that
-starts shut.
-Source: PIRN (ICLR 2026), MNC, as third-party notes quote it; neighbours, heads and the form of the attention are a
-reconstruction (graph attention: Velickovic et al., ICLR 2018).
+purifies each token by its own reconstruction and lets it attend to the other modality's aligned prototypes behind a gate.
+Source: PIRN (ICLR 2026), MNC, as third-party notes quote it; where the gate starts, neighbours, heads and the form of the
+attention are a reconstruction (graph attention: Velickovic et al., ICLR 2018).
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ class GraphAttention(nn.Module):
 
 
 class GatedCrossAttention(nn.Module):
-    """tanh(gamma) CA(query Z'; keys and values the other modality's prototypes); gamma starts at 0."""
+    """tanh(gamma) CA(query Z'; keys and values the prototypes of a modality); gamma: where the gate starts, 0 is shut."""
 
-    def __init__(self, width: int, heads: int = 8, frozen: bool = False) -> None:
+    def __init__(self, width: int, heads: int = 8, gamma: float = 1.0, frozen: bool = False) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.gamma = nn.Parameter(torch.zeros(()), requires_grad=not frozen)
+        self.gamma = nn.Parameter(torch.tensor(float(gamma)), requires_grad=not frozen)
 
     def forward(self, Z: Float[torch.Tensor, "B N D"], P: Float[torch.Tensor, "B K D"]) -> Float[torch.Tensor, "B N D"]:
         """What tokens Z take from prototypes P."""
@@ -65,23 +64,27 @@ class GatedCrossAttention(nn.Module):
 
 
 class Communication(nn.Module):
-    """Z_mnc = residual * Z' + gated cross-attention, Z' = Z * sigmoid(Z_bpa), for two modalities.
+    """Z_mnc = residual * Z' + gated cross-attention, Z' = Z * sigmoid(Z_bpa), for M modalities.
 
-    residual  literal: Z' is added as the notes print it, a copy of the token that no prototype constrains
-              off: it only asks the questions of the attention (as INP-Former's decoder does)
+    source    other: tokens ask the other modality's prototypes, M is 2
+              own: they ask their own, and no graph joins the modalities: the same network with nothing told, a control
+    residual  off: Z' only asks the questions of the attention (as INP-Former's decoder does)
+              literal: it is added as the notes print it, a copy of the token that no prototype constrains
     """
 
     def __init__(self, width: int, heads: int = 8, graph_heads: int = 4, k: int = 3, stage1: bool = True, purify: bool = True,
-                 residual: str = "literal", frozen: bool = False) -> None:
+                 residual: str = "off", gamma: float = 1.0, frozen: bool = False, source: str = "other",
+                 modalities: int = 2) -> None:
         super().__init__()
-        self.graph = GraphAttention(width, graph_heads, k) if stage1 else None
-        self.cross = nn.ModuleList(GatedCrossAttention(width, heads, frozen) for _ in range(2))
-        self.purify, self.residual = purify, residual == "literal"
+        self.graph = GraphAttention(width, graph_heads, k) if stage1 and source == "other" else None
+        self.cross = nn.ModuleList(GatedCrossAttention(width, heads, gamma, frozen) for _ in range(modalities))
+        self.purify, self.residual, self.own = purify, residual == "literal", source == "own"
 
-    def forward(self, Z: Float[torch.Tensor, "2 B N D"], Z_bpa: Float[torch.Tensor, "2 B N D"],
-                P: Float[torch.Tensor, "2 B K D"]) -> Float[torch.Tensor, "2 B N D"]:
+    def forward(self, Z: Float[torch.Tensor, "M B N D"], Z_bpa: Float[torch.Tensor, "M B N D"],
+                P: Float[torch.Tensor, "M B K D"]) -> Float[torch.Tensor, "M B N D"]:
         """Z_mnc of tokens Z, their reconstruction Z_bpa and refined prototypes P."""
         aligned = P if self.graph is None else self.graph(P)
         purified = Z * torch.sigmoid(Z_bpa) if self.purify else Z
-        told = torch.stack([cross(purified[m], aligned[1 - m]) for m, cross in enumerate(self.cross)])
+        asked = aligned if self.own else aligned.flip(0)
+        told = torch.stack([cross(Z, P) for cross, Z, P in zip(self.cross, purified, asked, strict=True)])
         return purified + told if self.residual else told

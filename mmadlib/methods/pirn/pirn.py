@@ -1,15 +1,16 @@
 """PIRN: prototype-based intra-modal reconstruction with normality communication (ICLR 2026), a reconstruction.
 
 A few learnable prototypes rebuild the tokens of each modality; what they cannot rebuild is anomalous. Balanced assignment
-keeps all of them in use (BPA, assignment.py), each image adapts them through a gate (APR, refinement.py), and the modalities
-tell each other what is normal (MNC, communication.py); two such layers make the cascade (cascade.py).
+keeps all of them in use (BPA, assignment.py), the modalities tell each other what is normal (MNC, communication.py), and each
+image may adapt them through a gate (APR, refinement.py); two such layers make the cascade (cascade.py).
 
 Symbols: E (M, B, N, D) tokens of M modalities, B images, N cells; P (M, K, D) prototypes; Z_rec the reconstruction; the map
 of a modality is d = 1 - cos(E, Z_rec). The paper reads surface normals as its second modality: features
 "dinov2_vitb14+normals_dinov2_vitb14" with option rgb_layers="2-9". On other features, both sides are mapped to one width
 (reduction.py).
 Known: the abstract, and equations and numbers that third-party notes quote. Everything else, each open choice a setting, is
-a reconstruction: label results "reconstruction of PIRN".
+a reconstruction: label results "reconstruction of PIRN". Learning rate, passes and refinement of the default differ from what
+is reported, because the reported ones stand at chance here (settings.py); variant as_noted has them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,66 +25,21 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch.nn.utils.rnn import pad_sequence
 
-from mmadlib.checks import check_fields
 from mmadlib.errors import SettingsError
 from mmadlib.features.field import Features
 from mmadlib.methods.base import Scores
-from mmadlib.methods.pirn.cascade import Cascade, CascadeSettings
-from mmadlib.methods.pirn.prototypes import INITS, first_prototypes
-from mmadlib.methods.pirn.reduction import KINDS, Reduction, common_width
-from mmadlib.methods.pirn.soft_mining import LOSSES, soft_mining
-from mmadlib.methods.scoring import SMOOTHINGS, smooth
+from mmadlib.methods.pirn.cascade import Cascade
+from mmadlib.methods.pirn.prototypes import first_prototypes
+from mmadlib.methods.pirn.reduction import Reduction, common_width
+from mmadlib.methods.pirn.settings import MODALITIES, VARIANTS, Settings
+from mmadlib.methods.pirn.soft_mining import soft_mining
+from mmadlib.methods.scoring import smooth
 from mmadlib.methods.token_grid import grid_size, on_grid, on_raster, to_pixels
 from mmadlib.methods.trained import Trained
 from mmadlib.methods.training import Terms
 
-MODALITIES = {"both": ("rgb", "xyz"), "rgb": ("rgb",), "xyz": ("xyz",)}
 ROWS, CELLS = 20_000, 7  # training cells that the reduction is fitted on, and their stream of random numbers
 LEAKY = 0.8  # leak probe above which the reconstruction is close to a copy
-CHOICES = {"modality": MODALITIES, "init": INITS, "loss": LOSSES, "project": KINDS, "smooth": SMOOTHINGS}
-
-
-@dataclass(frozen=True)
-class Settings(CascadeSettings):
-    """Reported: K, L, epochs, lr, the soft-mining loss. At the paper's size grid is 16 and masked False. A step takes whole
-    images, so `pixels` stays 0."""
-
-    epochs: int = 60
-    epochs_full: int = 8
-    batch: int = 8
-    pixels: int = 0
-    lr: float = 1e-4  # mnc_residual="off" needs 1e-3
-    modality: str = "both"  # both | rgb | xyz (surface normals in the paper)
-    grid: int = 28  # N = grid x grid tokens; the paper's encoder gives 16 x 16
-    width: int = 0  # D; 0: the features' own if both sides agree, else min(256, the smaller) in whole heads
-    project: str = "pca"  # pca | random: how a side of another width is mapped to D
-    init: str = "kmeans"  # kmeans: cosine k-means of training tokens | random
-    loss: str = "flat"  # soft mining: flat (as INP-Former) | weighted
-    exponent: float = 3.0  # of soft mining; 0: plain cosine
-    smooth: str = "gauss4_reflect"  # of the sum of both maps; see mmadlib.methods.scoring
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self, least={"grid": 1, "width": 0}, choices=CHOICES, not_negative=["exponent"])
-        if self.pixels:
-            raise SettingsError(f"setting pixels={self.pixels}: a plan is balanced over whole images; leave it 0")
-
-
-# one part changed at a time. What the tables leave undefined is our reading: without BPA keeps APR's balanced context, Table 9
-# changes the rule of both
-VARIANTS: dict[str, dict] = {
-    "default": {},  # every table's full row
-    "none": {"assign": "softmax", "apr": "none", "mnc": False}, "without_bpa": {"assign": "softmax"},  # Table 2
-    "without_apr": {"apr": "none"}, "without_mnc": {"mnc": False},
-    "rgb_only": {"modality": "rgb"}, "xyz_only": {"modality": "xyz"},  # Table 3
-    "k_5": {"K": 5}, "k_50": {"K": 50}, "k_100": {"K": 100},  # Table 5
-    "apr_mean": {"apr": "mean"}, "apr_topk": {"apr": "topk"},  # Table 7
-    "softmax": {"assign": "softmax", "apr": "same"}, "linear": {"assign": "linear", "apr": "same"},  # Table 9
-    "sigmoid": {"assign": "sigmoid", "apr": "same"},
-    # what the reconstruction leaves open: the residual term that copies tokens, the map to one width
-    "residual_off": {"mnc_residual": "off", "lr": 1e-3}, "lr_1e-3": {"lr": 1e-3}, "wide": {"width": 64, "project": "random"},
-    "wide_off": {"width": 64, "project": "random", "mnc_residual": "off", "lr": 1e-3},
-}
 
 
 class PIRN(Trained):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float32
-from sklearn.decomposition import PCA
 
 from mmadlib.errors import SettingsError, TrainingError
 
-KINDS = ("pca", "random")
+KINDS = ("svd", "pca", "random")
 WIDEST = 256
 
 
@@ -42,7 +41,9 @@ def common_width(widths: list[int], multiple: int, width: int = 0) -> int:
 class Reduction:
     """x -> (x - offset) @ matrix, of root mean square 1 on what it was fitted on.
 
-    kind: pca (offset is the mean) | random (a seeded Gaussian matrix); width 0: the features themselves, scaled.
+    svd     the principal axes about zero: they carry the mean of a backbone's tokens and the anchor of standardised ones along
+    pca     those about the mean, which takes both away: directions of short tokens are noise then
+    random  a seeded Gaussian matrix;   width 0: the features themselves, scaled
     """
 
     def __init__(self, offset: Float32[torch.Tensor, " C"],
@@ -50,20 +51,22 @@ class Reduction:
         self.offset, self.matrix = offset, matrix
 
     @classmethod
-    def fit(cls, rows: Float32[torch.Tensor, "n C"], width: int, kind: str = "pca", seed: int = 0) -> Reduction:
-        """From training tokens. Raises SettingsError when a PCA is to widen them, TrainingError with too few rows."""
+    def fit(cls, rows: Float32[torch.Tensor, "n C"], width: int, kind: str = "svd", seed: int = 0) -> Reduction:
+        """From training tokens. Raises SettingsError when axes are to widen them, TrainingError with too few rows."""
         n, c = rows.shape
         offset, matrix = torch.zeros(c), torch.ones(())
-        if width and kind == "pca":
+        if width and kind != "random":
             if width > c:
                 raise SettingsError(f"width={width}: features of width {c} have fewer principal components; lower it, or set "
                                     "project='random'")
             if n < width:
                 raise TrainingError(f"{n} training tokens are too few for {width} principal components; give more samples, "
                                     "lower width, or set project='random'")
-            with np.errstate(invalid="ignore"):  # the share of a variance of zero, which is not looked at
-                pca = PCA(width, svd_solver="covariance_eigh").fit(rows.double().numpy())
-            offset, matrix = (torch.from_numpy(x).float() for x in (pca.mean_, pca.components_.T.copy()))
+            x = rows.double()
+            offset = x.mean(0) if kind == "pca" else x.new_zeros(c)
+            axes = torch.linalg.eigh((x - offset).T @ (x - offset)).eigenvectors.flip(1)[:, :width]
+            sign = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # or it would be the linear algebra's choice
+            offset, matrix = offset.float(), (axes * sign).float().contiguous()
         elif width:
             matrix = torch.from_numpy(np.random.default_rng(seed).normal(size=(c, width)) / c**0.5).float()
         size, scale = (x.square().mean().sqrt() for x in (rows, cls(offset, matrix)(rows)))

@@ -10,7 +10,7 @@ from mmadlib.methods.pirn.cascade import Cascade, CascadeSettings
 from mmadlib.methods.pirn.soft_mining import soft_mining
 
 M, B, N, K, D = 2, 3, 30, 5, 16
-SMALL = CascadeSettings(K=K, iterations=20)
+SMALL = CascadeSettings(K=K, eps=0.05, iterations=20, apr="ot", mnc_residual="literal", gamma=0.0)  # all parts, as noted
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def cascade(settings: CascadeSettings = SMALL, modalities: int = M, gamma: float
 
 def test_sizes_at_the_papers_width():
     with torch.device("meta"):
-        net = Cascade(torch.zeros(2, 10, 768), 60, CascadeSettings())
+        net = Cascade(torch.zeros(2, 10, 768), 60, CascadeSettings(apr="ot"))
     size = {"prototypes": net.prototypes.numel()}
     for name, p in net.named_parameters():
         for part in ("cells", "graph", "attention", "gamma"):
@@ -52,7 +52,7 @@ def test_images_of_a_batch_do_not_mix(image):
 
 
 @pytest.mark.parametrize("change", [{}, {"L": 1}, {"carry": True}, {"apr": "topk"}, {"mnc_residual": "off"},
-                                    {"assign": "softmax"}])
+                                    {"assign": "softmax"}, {"mnc_source": "own"}])
 def test_swapping_modalities_with_their_parameters_swaps_the_result(image, change):
     E, valid = image
     net, swapped = cascade(replace(SMALL, **change)), cascade(replace(SMALL, **change))
@@ -82,6 +82,16 @@ def test_switched_off_it_is_the_plain_mix_of_prototypes(image):
     Z, T = net(E, valid)
     torch.testing.assert_close(Z, T.transpose(-1, -2) @ net.prototypes[:, None], atol=1e-6, rtol=1e-5)
     assert cascade(SMALL, modalities=1).layers[0].communicate is None, "one modality has nobody to talk to"
+    assert len(cascade(replace(SMALL, mnc_source="own"), modalities=1).layers[0].communicate.cross) == 1, "but itself"
+
+
+def test_gates_start_as_the_settings_say():
+    torch.manual_seed(0)
+    settings = replace(SMALL, gamma=0.7, gamma_frozen=True, apr_keep=40.0)
+    for layer in Cascade(torch.randn(M, K, D), 3, settings).layers:
+        for cross in layer.communicate.cross:
+            assert float(cross.gamma) == pytest.approx(0.7) and not cross.gamma.requires_grad
+        assert all(cell.bias_ih[D:2 * D].min() > 39 for cell in layer.refine.cells)
 
 
 def test_refinement_can_be_left_out_while_scoring(image):

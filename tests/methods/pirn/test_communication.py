@@ -1,5 +1,6 @@
-"""Communication between modalities: edges, graph attention, purification, and a gate that starts shut."""
+"""Communication between modalities: edges, graph attention, purification, a gate, and whose prototypes are asked."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -56,19 +57,18 @@ def test_graph_attention_by_definition(image):
     torch.testing.assert_close(torch.cat(list(graph(P)[:, 1])), H + out.flatten(1), atol=1e-5, rtol=1e-5)
 
 
-def test_the_gate_starts_shut_and_can_be_frozen(image):
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_the_gate_starts_where_it_is_told_and_can_be_frozen(image, gamma):
     Z, _, P = image
-    cross = GatedCrossAttention(D, 8)
-    assert (cross(Z[0], P[1]) == 0).all() and cross.gamma.requires_grad
-    cross.gamma.data.fill_(0.5)
+    cross = GatedCrossAttention(D, 8, gamma)
     told = cross.attention(Z[0], P[1], P[1])[0]
-    torch.testing.assert_close(cross(Z[0], P[1]), torch.tanh(torch.tensor(0.5)) * told)
-    assert not GatedCrossAttention(D, 8, frozen=True).gamma.requires_grad
+    torch.testing.assert_close(cross(Z[0], P[1]), np.tanh(gamma) * told)
+    assert cross.gamma.requires_grad and not GatedCrossAttention(D, 8, gamma, frozen=True).gamma.requires_grad
 
 
 def test_a_shut_gate_hears_nothing(image):
     Z, Z_bpa, P = image
-    net = Communication(D, stage1=False)
+    net = Communication(D, stage1=False, gamma=0)
     louder = torch.stack([P[0], P[1] + 1]), torch.stack([Z[0], Z[1] + 1])
     assert torch.equal(net(Z, Z_bpa, P)[0], net(louder[1], Z_bpa, louder[0])[0])
     for cross in net.cross:
@@ -78,6 +78,22 @@ def test_a_shut_gate_hears_nothing(image):
 
 def test_residual_and_purification(image):
     Z, Z_bpa, P = image
-    torch.testing.assert_close(Communication(D)(Z, Z_bpa, P), Z * torch.sigmoid(Z_bpa))
-    torch.testing.assert_close(Communication(D, purify=False)(Z, Z_bpa, P), Z)
-    assert (Communication(D, residual="off")(Z, Z_bpa, P) == 0).all()
+    torch.testing.assert_close(Communication(D, residual="literal", gamma=0)(Z, Z_bpa, P), Z * torch.sigmoid(Z_bpa))
+    torch.testing.assert_close(Communication(D, purify=False, residual="literal", gamma=0)(Z, Z_bpa, P), Z)
+    assert (Communication(D, gamma=0)(Z, Z_bpa, P) == 0).all(), "it only asks"
+
+
+def test_tokens_ask_the_other_modality_or_their_own(image):
+    Z, Z_bpa, P = image
+    for source, asked in (("other", P.flip(0)), ("own", P)):
+        net = Communication(D, stage1=False, purify=False, source=source)
+        told = [np.tanh(1) * cross.attention(z, p, p)[0] for cross, z, p in zip(net.cross, Z, asked, strict=True)]
+        torch.testing.assert_close(net(Z, Z_bpa, P), torch.stack(told))
+
+
+def test_asking_only_itself_a_modality_hears_nothing_of_the_other(image):
+    Z, Z_bpa, P = image
+    other = [torch.stack([x[0], x[1] + 1]) for x in (Z, Z_bpa, P)]
+    own = Communication(D, source="own")
+    assert torch.equal(own(Z, Z_bpa, P)[0], own(*other)[0]) and own.graph is None
+    assert Communication(D, source="own", modalities=1)(Z[:1], Z_bpa[:1], P[:1]).shape == (1, B, N, D)

@@ -19,8 +19,10 @@ from mmadlib.methods import METHODS
 from mmadlib.methods.pirn import pirn
 from mmadlib.methods.pirn.pirn import PIRN
 from mmadlib.methods.pirn.reduction import Reduction
+from mmadlib.methods.pirn.settings import AS_NOTED
 
-QUICK = {"epochs": 0, "steps": 4, "iterations": 20, "K": 5}
+QUICK = {"steps": 4, "iterations": 20, "K": 5, "batch": 8}
+BASE = QUICK | {"lr": 0.01, "apr": "ot"}  # with all parts
 pytestmark = pytest.mark.filterwarnings("ignore:pirn. random tokens are rebuilt")  # small widths leak; tested below
 
 
@@ -32,6 +34,12 @@ def samples() -> list[Features]:
 @pytest.fixture(scope="module")
 def model(samples) -> PIRN:
     return PIRN(**QUICK).fit(samples, progress=False)
+
+
+@pytest.fixture(scope="module")
+def plain(samples) -> np.ndarray:
+    """The map of the first sample with all parts."""
+    return PIRN(**BASE).fit(samples, progress=False).score(samples[0]).map
 
 
 def fingerprint(model) -> str:
@@ -117,16 +125,22 @@ def test_a_sample_without_a_modality_is_refused(model, samples):
 
 @pytest.mark.parametrize("switch", [{"assign": "softmax"}, {"assign": "sigmoid"}, {"assign": "linear"}, {"apr": "mean"},
                                     {"apr": "topk"}, {"apr": "none"}, {"gru": False}, {"apr_infer": False}, {"mnc": False},
-                                    {"mnc_stage1": False}, {"mnc_purify": False}, {"mnc_residual": "off"}, {"L": 1},
+                                    {"mnc_stage1": False}, {"mnc_purify": False}, {"mnc_residual": "literal"}, {"L": 1},
+                                    {"mnc_source": "own"}, {"gamma": 0.0}, {"apr_keep": 5.0}, {"anchor": 0.0}, {"anchor": 2.0},
+                                    {"project": "pca"}, {"modality": "rgb", "mnc_source": "own"}, {"epochs": 1},
                                     {"carry": True}, {"K": 4}, {"iterations": 5}, {"heads": 4}, {"graph_heads": 2},
                                     {"batch": 2}, {"neighbours": 1}, {"width": 16, "project": "random"}, {"modality": "rgb"},
                                     {"modality": "xyz"}, {"init": "random"}, {"plan": "detached"}, {"loss": "weighted"},
                                     {"exponent": 0.0}, {"project": "random"}, {"neighbours": 0}, {"gamma_frozen": True},
                                     {"eps": 0.5}, {"masked": False}, {"grid": 12}, {"smooth": "none"}])
-def test_every_switch_changes_the_result(samples, model, switch):
-    changed = PIRN(**QUICK | {"lr": 0.01} | switch).fit(samples, progress=False)
-    plain = PIRN(**QUICK | {"lr": 0.01}).fit(samples, progress=False)
-    assert abs(changed.score(samples[0]).map - plain.score(samples[0]).map).max() > 1e-6
+def test_every_switch_changes_the_result(samples, plain, switch):
+    changed = PIRN(**BASE | switch).fit(samples, progress=False)
+    assert abs(changed.score(samples[0]).map - plain).max() > 1e-6
+
+
+def test_one_modality_that_asks_itself_has_its_own_attention(samples, plain):
+    alone, own = (PIRN(**BASE, modality="rgb", mnc_source=source).fit(samples, progress=False) for source in ("other", "own"))
+    assert abs(alone.score(samples[0]).map - own.score(samples[0]).map).max() > 1e-6
 
 
 def test_training_lowers_the_loss_and_leaves_the_features_alone(samples):
@@ -136,26 +150,27 @@ def test_training_lowers_the_loss_and_leaves_the_features_alone(samples):
     assert all(torch.equal(a, f.rgb.tokens) and not f.rgb.tokens.requires_grad for a, f in zip(before, samples, strict=True))
 
 
-def test_budget_follows_the_number_of_images():
+def test_the_noted_budget_follows_the_number_of_images_and_steps_do_not():
     few, many = shared_latent(1, size=12), shared_latent(1, size=12) * 51
-    assert len(PIRN(iterations=1).fit(few, progress=False).losses) == 60
-    model = PIRN(iterations=1).fit(many, progress=False)
+    assert len(PIRN(**AS_NOTED | {"iterations": 1}).fit(few, progress=False).losses) == 60
+    model = PIRN(**AS_NOTED | {"iterations": 1}).fit(many, progress=False)
     assert len(model.losses) == 8 * 7 and len(model.leak) == 9
+    assert [len(PIRN(**QUICK).fit(some, progress=False).losses) for some in (few, many)] == [4, 4]
 
 
 def test_leak_probe_is_logged_each_epoch_and_warns(samples):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quiet = PIRN(**QUICK, batch=1, mnc_residual="off").fit(samples, progress=False)
+        quiet = PIRN(**QUICK | {"batch": 1}).fit(samples, progress=False)
     assert len(quiet.leak) == 2 + 1 and np.isfinite(quiet.leak).all()  # 4 steps over 3 images: two epochs and the end
-    leaky = {"epochs": 60, "lr": 0.01, "iterations": 5}
+    leaky = AS_NOTED | {"lr": 0.01, "iterations": 5}
     with pytest.warns(UserWarning, match=r"random tokens are rebuilt with cosine .*mnc_residual='off'"):
         model = PIRN(**leaky).fit(samples, progress=False)
     assert max(model.leak) > 0.8
 
 
 def test_the_context_can_follow_the_rule_of_the_assignment(samples):
-    ot, same = (PIRN(**QUICK | {"lr": 0.01}, assign="softmax", apr=apr).fit(samples, progress=False) for apr in ("ot", "same"))
+    ot, same = (PIRN(**BASE | {"assign": "softmax", "apr": apr}).fit(samples, progress=False) for apr in ("ot", "same"))
     assert abs(ot.score(samples[0]).map - same.score(samples[0]).map).max() > 1e-5
 
 
@@ -189,7 +204,7 @@ def test_the_reduction_is_fitted_on_cells_and_on_few_of_them(samples, monkeypatc
     monkeypatch.setattr(Reduction, "fit", classmethod(lambda cls, rows, *more: seen.append(rows) or genuine(cls, rows, *more)))
     monkeypatch.setattr(pirn, "ROWS", 90)
     model = PIRN(**QUICK).fit(samples, progress=False)
-    assert [rows.shape for rows in seen] == [(90, 10), (90, 8)]
+    assert [rows.shape for rows in seen] == [(90, 11), (90, 9)], "with the anchor"
     assert model.reduction["xyz"](seen[1]).square().mean().sqrt() == pytest.approx(1, abs=1e-4)
 
 
@@ -203,6 +218,19 @@ def test_the_cells_of_the_reduction_are_those_of_the_seed(samples, monkeypatch):
     cells = [np.sort(np.random.default_rng([2, 7, i]).permutation(256)[:34]) for i in range(3)]
     expected = torch.cat([model.standardise(f, "xyz").at(f.pixels[some]) for f, some in zip(samples, cells, strict=True)])
     torch.testing.assert_close(seen[1], expected)
+
+
+def test_the_anchor_passes_the_reduction(samples):
+    """Tokens of a side all lean towards one direction, which is the constant channel's: as much as k says, of any k."""
+    for k in (0.5, 2):
+        model = PIRN(**QUICK, anchor=k).fit(samples, progress=False)
+        for m, side in enumerate(("rgb", "xyz")):
+            constant = model.reduction[side].matrix[-1]
+            E = model.tokens(samples[0])[0][m]
+            along = (E @ constant / constant.norm()).square().sum() / E.square().sum()
+            assert along == pytest.approx(k**2 / (1 + k**2), abs=0.06)
+    centred = PIRN(**QUICK, project="pca").fit(samples, progress=False)
+    assert all(r.matrix[-1].norm() < 1e-3 * r.matrix.norm() for r in centred.reduction.values())
 
 
 def test_one_modality_has_the_width_of_both(samples):

@@ -6,7 +6,7 @@ import torch
 
 from mmadlib.errors import SettingsError, TrainingError
 from mmadlib.methods.pirn.prototypes import first_prototypes
-from mmadlib.methods.pirn.reduction import Reduction, common_width
+from mmadlib.methods.pirn.reduction import KINDS, Reduction, common_width
 
 
 @pytest.mark.parametrize(("widths", "expected"), [([768, 768], 0), ([768, 1152], 256), ([26, 15], 8), ([16, 16], 0),
@@ -27,7 +27,7 @@ def rows(n: int = 500) -> torch.Tensor:
     return torch.randn(n, 4) @ torch.diag(torch.tensor([5.0, 3, 2, 0.1])) @ torch.randn(4, 12) + 7
 
 
-@pytest.mark.parametrize("kind", ["pca", "random"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", [0, 3])
 def test_tokens_become_of_order_one(kind, width):
     x = rows()
@@ -38,16 +38,32 @@ def test_tokens_become_of_order_one(kind, width):
 
 def test_principal_components_keep_the_variance():
     x = rows()
-    reduced = Reduction.fit(x, 3)(x)
+    reduced = Reduction.fit(x, 3, "pca")(x)
     kept = np.linalg.svd(x - x.mean(0), compute_uv=False)[:3] ** 2
     variance = reduced.var(0, correction=0).numpy()
     np.testing.assert_allclose(variance / variance.sum(), kept / kept.sum(), rtol=1e-3)
     assert abs(np.corrcoef(reduced.T.numpy()) - np.eye(3)).max() < 1e-3
 
 
+def test_principal_axes_keep_the_mean():
+    x = rows()
+    u, size, axes = np.linalg.svd(x.double().numpy(), full_matrices=False)
+    expected = u[:, :3] * size[:3] * np.sign(axes[np.arange(3), abs(axes[:3]).argmax(1)])
+    found = Reduction.fit(x, 3)
+    np.testing.assert_allclose(found(x), expected / np.sqrt((expected**2).mean()), rtol=1e-3, atol=1e-3)
+    assert not found.offset.any()
+
+
+def test_a_constant_channel_passes_the_axes_and_not_the_components():
+    x = torch.cat([rows() - rows().mean(0), torch.full((500, 1), 20.0)], 1)
+    axes, components = (Reduction.fit(x, 4, kind) for kind in ("svd", "pca"))
+    torch.testing.assert_close(axes.matrix[-1].norm(), axes.matrix[:, 0].norm(), rtol=1e-4, atol=0)  # it lies in their span
+    assert components.matrix[-1].norm() < 1e-6 * components.matrix[:, 0].norm()
+
+
 def test_features_that_do_not_vary_stay_small():
     constant = torch.full((100, 12), 3.0) + 1e-9 * torch.randn(100, 12)
-    for kind in ("pca", "random"):
+    for kind in KINDS:
         assert Reduction.fit(constant, 4, kind)(constant).abs().max() < 10
     assert Reduction.fit(torch.zeros(100, 12), 0)(torch.zeros(100, 12)).abs().max() == 0
 

@@ -61,6 +61,18 @@ def test_gate_shut_and_open(image):
     assert shut(Refinement(D, M), -40.0)(Z, 5 * P, valid).abs().max() < 1
 
 
+def test_a_gate_may_start_towards_the_old_prototype(image):
+    Z, P, valid = image
+    torch.manual_seed(0)
+    drawn = Refinement(D, M)
+    torch.manual_seed(0)
+    kept = Refinement(D, M, keep=5)
+    for a, b in zip(drawn.cells, kept.cells, strict=True):
+        difference = (b.bias_ih - a.bias_ih).unflatten(0, (3, D))
+        torch.testing.assert_close(difference, torch.tensor([0.0, 5, 0])[:, None].expand(3, D))
+    assert (kept(Z, P, valid) - P).abs().max() < 0.1 < (drawn(Z, P, valid) - P).abs().max()
+
+
 def test_the_cell_is_the_notes_formula(image):
     Z, P, valid = image
     layer = Refinement(D, M)
