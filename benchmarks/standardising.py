@@ -1,8 +1,9 @@
 """What a cosine makes of standardised features: image AUROC of methods under several standardisations, on data seed 0.
 
 `python benchmarks/standardising.py [method ...]` adds what is missing to results/choices/anchor.csv (60 minutes on one core).
-Two of the rivals are no settings of the library and live here only: the mean kept (divided by the deviation alone), and
-the Euclidean distance in place of the cosine, in losses and maps; CFR still searches its memory by cosine.
+What is no setting of the library lives here only: the mean kept (divided by the deviation alone); the Euclidean distance in
+place of the cosine, in losses and maps (CFR still searches its memory by cosine); and, with k = 1, a foreground without its
+outermost pixels, or with the holes of the scan filled.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,7 @@ from unittest.mock import patch
 
 import pandas as pd
 import torch
+from scipy.ndimage import binary_erosion, binary_fill_holes
 
 from mmadlib.atomic import atomic
 from mmadlib.experiments.source import Source
@@ -28,9 +31,10 @@ from mmadlib.metrics import image_auroc
 from mmadlib.paths import RESULTS
 
 FILE = RESULTS / "choices" / "anchor.csv"
-KEYS = ["features", "category", "method", "standardising", "subset"]
+KEYS = ["features", "category", "method", "setting", "subset"]
 CATEGORIES = ("keyed", "free", "shape", "organic", "plain")
-KINDS = ("k 0", "k 0.5", "k 1", "k 2", "mean kept", "euclidean")
+KINDS = ("k 0", "k 0.5", "k 1", "k 2", "mean kept", "euclidean", "rims left out", "holes filled")
+RIM = 4  # pixels
 SHOTS = 4
 
 
@@ -53,9 +57,18 @@ def distance(predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     return (predicted - observed).norm(dim=-1) / observed.shape[-1] ** 0.5
 
 
+def changed(features: Features, kind: str) -> Features:
+    """With the foreground that a kind asks for."""
+    silhouette = binary_fill_holes(features.foreground)
+    if kind == "rims left out":
+        return replace(features, foreground=features.foreground & binary_erosion(silhouette, iterations=RIM))
+    return replace(features, foreground=silhouette) if kind == "holes filled" else features
+
+
 def measure(source: Source, name: str, kind: str) -> Iterator[tuple[str, float]]:
     """Image AUROC of a method, over all defects and over those of each modality."""
-    settings: dict[str, Any] = {"anchor": float(kind[2:])} if kind.startswith("k ") else {"anchor": 0.0}
+    k = {"mean kept": 0.0, "euclidean": 0.0}.get(kind, 1.0)
+    settings: dict[str, Any] = {"anchor": float(kind[2:]) if kind.startswith("k ") else k}
     model = METHODS[name](**({} if name == "nearest" else settings))
     if kind == "mean kept":
         model.standardise = MeanKept()
@@ -65,8 +78,8 @@ def measure(source: Source, name: str, kind: str) -> Iterator[tuple[str, float]]
                 for old, new in {"cosine_loss": squared, "prediction_error": distance}.items():
                     if hasattr(module, old):
                         patched.enter_context(patch.object(module, old, new))
-        model.fit(source.prepare(source.draw(SHOTS, 0, "auto")), progress=False)
-        images = [model.score(f).image for f in source.test]
+        model.fit([changed(f, kind) for f in source.prepare(source.draw(SHOTS, 0, "auto"))], progress=False)
+        images = [model.score(changed(f, kind)).image for f in source.test]
     truths = [source.test.truth(i) for i in range(len(images))]
     for subset in ("all", "rgb", "xyz", "both", "relation"):
         kept = [i for i, t in enumerate(truths) if not t.label or subset in ("all", t.modality)]

@@ -39,7 +39,7 @@ class TrainSettings:
     pixels: int = 512  # foreground pixels per step; 0: all of them, as published
     lr: float = 1e-3
     masked: bool = True  # leave out pixels without 3D features, in training and scoring
-    anchor: float = 1.0  # k of the constant channel beside standardised features, see Standardiser; 0: none
+    anchor: float = 1.0  # k of the constant channel beside standardised features: Standardiser says what for; 0: none
     mixed_precision: bool = False  # networks in bfloat16 while training, losses in float32
 
     def __post_init__(self) -> None:

@@ -95,7 +95,7 @@ def test_widths_can_be_set_and_narrow_ones_have_a_least_value():
 
 
 def test_either_task_alone_trains_all_four_modules_and_outputs_ignore_the_other_path():
-    train, method = shared_latent(2), fitted()
+    train, method = shared_latent(2), fitted(anchor=0)
     for settings in ({"recon_net": "none"}, {"pred_net": "none"}):
         assert all(g is not None and g.abs().sum() > 0 for g in gradients(method, train, settings).values())
     F2, F3 = torch.randn(9, 10), torch.randn(9, 8)
@@ -126,7 +126,7 @@ def test_reconstructions_train_apart():
 
 
 def test_a_shared_beginning_is_run_once():
-    method, calls = fitted(), []
+    method, calls = fitted(anchor=0), []
     for name, net in method.networks.items():
         net.register_forward_hook(lambda *_, name=name: calls.append(name))
     run(method.networks, chains("lb3m", "lb3m"), torch.randn(4, 10), torch.randn(4, 8))
@@ -175,7 +175,7 @@ def test_the_two_distances_and_their_products_agree():
 
 
 def test_maps_vanish_where_the_output_is_a_positive_multiple():
-    method, test = fitted(pred_net="none", act="none"), shared_latent(3)[2]
+    method, test = fitted(pred_net="none", act="none", anchor=0), shared_latent(3)[2]
     for name, width in (("E2", 10), ("D2", 10)):
         net = Module(width, width, width, "none")
         for layer in (net.input, net.output):
@@ -318,7 +318,7 @@ def test_impossible_settings_are_refused_when_the_method_is_made(settings, messa
 
 def test_no_features_outlive_their_chunk():
     """Without the garbage collector: gigabytes at the papers' sizes."""
-    model, sample = fitted(), shared_latent(1)[0]
+    model, sample = fitted(anchor=0), shared_latent(1)[0]
     maps = {"rgb": sample.rgb, "xyz": sample.xyz}
     gc.disable()
     try:
