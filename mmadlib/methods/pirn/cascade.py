@@ -1,7 +1,7 @@
 """The network of PIRN: a cascade of layers, each of which refines prototypes, rebuilds tokens from them and communicates.
 
 Source: PIRN (ICLR 2026) as third-party notes quote it: APR, then BPA, then MNC; two layers, ten prototypes. By default without
-APR, which costs detection here (settings.py). One codebook a modality, shared by the layers, and which prototypes the next
+APR, which brings nothing here (settings.py). One codebook a modality, shared by the layers, and which prototypes the next
 layer starts from are a reconstruction.
 """
 

@@ -10,7 +10,7 @@ of a modality is d = 1 - cos(E, Z_rec). The paper reads surface normals as its s
 (reduction.py).
 Known: the abstract, and equations and numbers that third-party notes quote. Everything else, each open choice a setting, is
 a reconstruction: label results "reconstruction of PIRN". Learning rate, passes and refinement of the default differ from what
-is reported, because the reported ones stand at chance here (settings.py); variant as_noted has them.
+is reported, because the version with the reported ones, variant as_noted, stands at chance here (settings.py).
 """
 
 from __future__ import annotations
