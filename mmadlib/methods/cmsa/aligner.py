@@ -17,7 +17,7 @@ from torch import nn
 from mmadlib.checks import check_fields
 from mmadlib.errors import SettingsError
 from mmadlib.features.field import Features
-from mmadlib.methods.cmsa.alignment import Canonical, Head, canonical, close, infonce, misalignment, vicreg
+from mmadlib.methods.cmsa.alignment import Canonical, Head, alike, canonical, close, infonce, misalignment, vicreg
 from mmadlib.methods.distances import cosine_loss
 from mmadlib.methods.token_grid import OnGrid, grid_size, on_grid
 from mmadlib.methods.trained import PICK, Trained
@@ -36,9 +36,14 @@ class AlignSettings(ByShots):
     In full, cells is 1024 and candidates 0: the defaults are reduced for one CPU core. 256, 512 and 1024 cells score alike on
     rendered data. 32768 candidates are all cells of 10 images at paper size (56 x 56 cells, all object); at 50 shots they are
     655 cells of each image, with all of MVTec 3D-AD about 123. Banks are drawn from what is left, their size is not.
+
+    alike: InfoNCE has to tell a cell from its negatives; where these are the same material it can do so by noise alone, and
+    good cells then disagree by as much. Means of five rendered categories (data seed 0, learned features, 4 shots), image
+    AUROC of A_x alone: .86 with every other cell a negative, .87 .95 .96 .94 with a share of .2 .5 .7 .85 left out.
     """
 
     pixels: int = 0
+    anchor: float = 1.0
     align: str = "infonce"  # infonce | cos_vicreg | cca: closed form, no training
     hidden: int = 512
     d: int = 0  # width of the latent; 0: as ALIGN says. CCA has at most min(C2, C3) pairs
@@ -46,6 +51,7 @@ class AlignSettings(ByShots):
     lam: float = 1.0  # weight of the direct term
     cells: int = 256  # of each image of a step
     radius: int = 2  # cells so near (Chebyshev) see the same pixels: no negatives; 0: all are
+    alike: float = 0.7  # nor are this share of the pairs of cells of an image, the most alike in either modality; 0: all are
     ridge: float = 1e-3  # of CCA, in units of the mean variance
     weight_decay: float = 1e-4
     grid: int = 56  # the latents live on a grid x grid raster of cells; 0: on every pixel
@@ -54,7 +60,9 @@ class AlignSettings(ByShots):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, least={"hidden": 1, "d": 0, "cells": 1, "radius": 0, "grid": 0, "candidates": 0},
-                     choices={"align": ALIGN}, positive=["tau", "ridge"], not_negative=["lam", "weight_decay"])
+                     choices={"align": ALIGN}, positive=["tau", "ridge"], not_negative=["lam", "weight_decay", "alike"])
+        if self.alike >= 1:
+            raise SettingsError(f"setting alike={self.alike!r}: must be below 1, or no negatives are left")
         if self.pixels:
             raise SettingsError(f"setting pixels={self.pixels}: cells are drawn in place of pixels; leave it 0 and set cells")
 
@@ -117,13 +125,15 @@ class Aligner(Trained):
         rng = np.random.default_rng([self.seed, PICK, step])
         cells = [rng.permutation(np.flatnonzero(sample.valid))[:s.cells] for sample in samples]
         pairs = list(zip(samples, cells, strict=True))
-        z2, z3 = (self.networks[phi](torch.cat([sample.maps[side].at(some) for sample, some in pairs]))
-                  for side, phi in PHI.items())
+        x = {side: [sample.maps[side].at(some) for sample, some in pairs] for side in PHI}
+        z2, z3 = (self.networks[phi](torch.cat(x[side])) for side, phi in PHI.items())
         if s.align == "cos_vicreg":
             return vicreg(z2, z3)
         sizes, width = [len(some) for some in cells], samples[0].maps["rgb"].size[1]
-        contrast = [infonce(one, other, s.tau, close(torch.from_numpy(some).to(one.device), width, s.radius))
-                    for one, other, some in zip(z2.split(sizes), z3.split(sizes), cells, strict=True)]
+        left_out = [close(torch.from_numpy(some).to(one.device), width, s.radius) | alike(one, s.alike) | alike(other, s.alike)
+                    for some, one, other in zip(cells, x["rgb"], x["xyz"], strict=True)]
+        contrast = [infonce(one, other, s.tau, out)
+                    for one, other, out in zip(z2.split(sizes), z3.split(sizes), left_out, strict=True)]
         return {"contrast": torch.stack(contrast).mean(), "direct": s.lam * cosine_loss(z2, z3)}
 
     def gather(self, features: Sequence[Features], sides: Sequence[str],

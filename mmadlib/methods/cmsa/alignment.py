@@ -64,6 +64,18 @@ def close(cells: Int[torch.Tensor, " n"], width: int, radius: int) -> Bool[torch
     return torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs()) <= radius
 
 
+def alike(x: Float[torch.Tensor, "n C"], share: float) -> Bool[torch.Tensor, "n n"]:
+    """Pairs of cells whose features lie as near as the nearest `share` of all n^2 pairs, ties among them; 0: none.
+
+    Where x3_j is like x3_i, the picture of i beside the shape of j is as normal as beside its own: it is no negative.
+    """
+    nearest = int(share * len(x) ** 2)
+    if nearest == 0:
+        return torch.zeros(len(x), len(x), dtype=torch.bool, device=x.device)
+    distance = torch.cdist(x.float(), x.float())
+    return distance <= distance.flatten().kthvalue(nearest).values
+
+
 def infonce(z2: Float[torch.Tensor, "n d"], z3: Float[torch.Tensor, "n d"], tau: float = 0.1,
             left_out: Bool[torch.Tensor, "n n"] | None = None) -> Float32[torch.Tensor, ""]:
     """.5 [CE(S, diag) + CE(S^T, diag)], S = <z2_i, z3_j> / tau, in float32; log n when all latents coincide.

@@ -27,17 +27,22 @@ class LightBank:
         self.bank, self.mean, self.axes = Bank(rows), mean, axes
 
     @classmethod
-    def of(cls, x: Float[torch.Tensor, "n C"], size: int, dims: int = 0,
-           seed: int = 0) -> tuple[LightBank, Int64[np.ndarray, " M"]]:
+    def of(cls, x: Float[torch.Tensor, "n C"], size: int, dims: int = 0, seed: int = 0,
+           anchored: bool = False) -> tuple[LightBank, Int64[np.ndarray, " M"]]:
         """A bank of `size` of the normal features x, n >= 1, that cover them, and which these are.
 
-        dims  principal axes kept, at most min(n, C); 0: no projection
+        dims      principal axes kept, at most min(n, C); 0: no projection
+        anchored  the last channel is the constant one of a Standardiser: behind the axes as it is, because the mean that they
+                  are counted from would remove it, and rows of length one would again be directions of noise
         """
         x, mean, axes = x.detach().float().cpu(), None, None
         if dims and len(x) > 1:
             with np.errstate(invalid="ignore"):  # the shares of no variance at all, which nobody asks for
-                pca = PCA(min(dims, *x.shape), svd_solver="full").fit(x.numpy())
+                body = x[:, :-1] if anchored else x
+                pca = PCA(min(dims, *body.shape), svd_solver="full").fit(body.numpy())
             mean, axes = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (pca.mean_, pca.components_.T))
+            if anchored:
+                mean, axes = F.pad(mean, (0, 1)), torch.block_diag(axes, torch.ones(1, 1))
         unit = project(x, mean, axes)
         chosen = greedy_coreset(unit, size, seed)
         return cls(unit[torch.from_numpy(chosen)], mean, axes), chosen

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmadlib.methods.cmsa.alignment import (
     Canonical,
     Head,
+    alike,
     canonical,
     close,
     covariance_penalty,
@@ -51,6 +52,25 @@ def test_infonce_of_coinciding_latents_is_log_n(n):
     z = randn(1, 16).expand(n, 16)
     assert infonce(z, z, 0.1).item() == pytest.approx(math.log(n), abs=1e-5)
     assert math.log(256) == pytest.approx(5.545, abs=1e-3)
+
+
+def test_cells_are_alike_by_the_rank_of_their_distance():
+    """Two materials of 6 and 4 cells: 52 of the 100 pairs lie within one of them, whatever the scale of the features."""
+    x = torch.cat([randn(6, 3) * 0.01, randn(4, 3, seed=1) * 0.01 + 5])
+    material = torch.tensor([0] * 6 + [1] * 4)
+    same = material[:, None] == material
+    for scale in (1e-3, 1, 1e3):
+        assert torch.equal(alike(scale * x, 0.52), same)
+        for share in (0.1, 0.3, 0.5):
+            found = alike(scale * x, share)
+            assert torch.equal(found, found.T) and found.diagonal().all() and same[found].all()
+            assert 0 <= found.sum() - int(share * 100) <= 1, "a pair and its mirror image are as far apart"
+    assert alike(x, 0.9).sum() >= 90 and not alike(x, 0).any()
+
+
+def test_cells_that_are_the_same_are_alike_together():
+    assert alike(torch.ones(8, 3), 0.1).all()
+    assert alike(randn(1, 3), 0.7).shape == (1, 1)
 
 
 def test_infonce_is_symmetric_and_knows_the_pairs():

@@ -216,10 +216,10 @@ def test_a_bank_holds_a_share_between_floor_and_cap(settings, rows):
 
 
 def test_banks_are_light(quick):
-    rows, axes = 256 * (10 + 8), 10 * 10 + 10 + 8 * 8 + 8
+    rows, axes = 256 * (11 + 9), 11 * 11 + 11 + 9 * 9 + 9  # the anchor is a channel
     assert quick.bank_bytes == 4 * (rows + axes)
     heads = sum(t.numel() for net in quick.networks.values() for t in net.state_dict().values())
-    assert model_mb(quick) == pytest.approx(4 * (rows + axes + heads + 6 + 2 * (10 + 8)) / 2**20)
+    assert model_mb(quick) == pytest.approx(4 * (rows + axes + heads + 6 + 2 * (10 + 8) + 2) / 2**20)
 
 
 def test_the_blur_reaches_over_the_edge_of_the_object_unless_masked_again(quick, pair):
@@ -287,7 +287,7 @@ def test_candidates_are_a_seeded_bound():
     samples = shared_latent(3)
     few, again, other = (CMSA(seed=seed, **QUICK, candidates=90).fit(samples, progress=False) for seed in (0, 0, 1))
     x, image, total = few.gather(samples, ("rgb",), 28)
-    assert np.bincount(image).tolist() == [30, 30, 30] and total == 768 and x["rgb"].shape == (90, 10)
+    assert np.bincount(image).tolist() == [30, 30, 30] and total == 768 and x["rgb"].shape == (90, 10 + 1)
     assert len(few.banks["bank2"].bank) == 90
     assert torch.equal(few.banks["bank2"].bank.rows, again.banks["bank2"].bank.rows)
     assert not torch.equal(few.banks["bank2"].bank.rows, other.banks["bank2"].bank.rows)
@@ -369,7 +369,8 @@ def test_background_changes_nothing(quick):
 
 @pytest.mark.parametrize("settings", [
     {"align": "cos_vicreg"}, {"align": "cca"}, {"hidden": 64}, {"d": 16}, {"tau": 0.5}, {"lam": 0.0}, {"cells": 50},
-    {"radius": 0}, {"weight_decay": 0.1}, {"grid": 12}, {"rgb_grid": 12}, {"bank_size": 60}, {"bank_share": 0.9},
+    {"radius": 0}, {"alike": 0.0}, {"alike": 0.2}, {"anchor": 0.0}, {"weight_decay": 0.1}, {"grid": 12}, {"rgb_grid": 12},
+    {"bank_size": 60}, {"bank_share": 0.9},
     {"bank_space": "raw"}, {"bank_space": "latent"}, {"bank_dims": 3}, {"candidates": 100}, {"k": 3}, {"calibrate": False},
     {"fusion": "product"}, {"fusion": "max"}, {"weight_inter": 0.5}, {"weight_bank2": 0.0}, {"weight_bank3": 2.0},
     {"smooth": "none"}, {"remask": True}, {"branches": "banks"}, {"batch": 2}])
@@ -387,14 +388,15 @@ def test_the_ridge_moves_the_closed_form(pair, quick):
 
 
 def test_the_latent_of_narrow_features_is_as_wide_as_it_can_be():
-    assert fitted(2, **QUICK).networks["phi_2"].matrix.shape == (10, 8)
-    assert fitted(2, **QUICK, d=5).networks["phi_3"].matrix.shape == (8, 5)
+    assert fitted(2, **QUICK, anchor=0.0).networks["phi_2"].matrix.shape == (10, 8)
+    assert fitted(2, **QUICK, d=5).networks["phi_3"].matrix.shape == (8 + 1, 5), "the anchor is a channel"
     assert fitted(2, epochs=1).networks["phi_2"][-1].out_features == 256
 
 
 @pytest.mark.parametrize(("setting", "value"), [
     ("pixels", 64), ("hidden", 0), ("d", -1), ("tau", 0.0), ("tau", math.inf), ("lam", -1.0), ("cells", 0), ("radius", -1),
-    ("ridge", 0.0), ("weight_decay", math.nan), ("grid", -1), ("rgb_grid", -1), ("bank_size", 0), ("bank_floor", 0),
+    ("alike", -0.1), ("alike", 1.0), ("alike", math.nan), ("ridge", 0.0), ("weight_decay", math.nan), ("grid", -1),
+    ("rgb_grid", -1), ("bank_size", 0), ("bank_floor", 0),
     ("bank_share", 0.0), ("bank_share", 1.5), ("bank_dims", 0), ("candidates", -1), ("k", 0), ("weight_bank2", -0.5),
     ("weight_inter", math.inf)])
 def test_impossible_values_are_refused(setting, value):

@@ -38,6 +38,20 @@ def test_axes_are_the_principal_ones_of_the_normal_features():
     assert torch.allclose(back, x, atol=1e-3), "the features have two dimensions"
 
 
+def test_the_anchor_stays_behind_the_axes():
+    """Short features then lie near each other, whatever their direction: 1 - cos behaves like a squared distance."""
+    body, query = 0.1 * randn(60, 6), 0.1 * randn(9, 6, seed=1)
+    x, q = (F.pad(t, (0, 1), value=6**0.5) for t in (body, query))
+    bank, _ = LightBank.of(x, 60, 256, anchored=True)
+    assert bank.axes.shape == (7, 7) and torch.allclose(bank.axes.T @ bank.axes, torch.eye(7), atol=1e-5)
+    assert torch.allclose(bank.distance(q), torch.cdist(query, body).min(1).values / 6**0.5, rtol=0.03)
+    lost, _ = LightBank.of(x, 60, 256)
+    assert lost.distance(q).mean() > 5 * bank.distance(q).mean(), "the mean alone would take it away"
+    narrow, _ = LightBank.of(x, 60, 2, anchored=True)
+    assert narrow.axes.shape == (7, 3) and narrow.bank.rows[:, -1].min() > 0.9
+    assert torch.equal(LightBank.restored(bank.state()).distance(q), bank.distance(q))
+
+
 def test_more_rows_never_raise_a_distance():
     x, query = randn(200, 5), randn(100, 5, seed=1)
     found = [LightBank.of(x, size)[0].distance(query) for size in (10, 40, 160)]
