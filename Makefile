@@ -2,7 +2,8 @@
 
 SHELL := bash
 PY := .venv/bin/python
-PINNED := $(PY) -m mmadlib.pinned  # runs a command with one instruction set and one thread; `mmadlib` does so itself
+# runs a command with one instruction set and one thread; `mmadlib` itself does so
+PINNED := $(PY) -m mmadlib.pinned
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 LIBRARIES := libusb-1.0.so.0 libEGL.so.1 libGL.so.1 libX11.so.6 libgomp.so.1
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)

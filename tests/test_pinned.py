@@ -75,3 +75,15 @@ def test_another_machine_has_its_name(monkeypatch):
     monkeypatch.setattr(pinned.platform, "machine", lambda: "arm64")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert pinned.state() == "arm64" and pinned.pinned("arm64")
+
+
+def test_a_run_that_was_not_pinned_stays_out_of_the_tables():
+    from mmadlib.experiments.belonging import _why
+    from mmadlib.experiments.record import Record
+
+    record = Record("rendered", 1, "keyed", "cfm", "default", "learned", 4, 0, {}, settings={})
+    assert _why(record, "{}", "", "") == "", "an older one, of which nothing is known"
+    record.provenance["pinned"] = "no: OMP_NUM_THREADS=4"
+    assert _why(record, "{}", "", "") == "not pinned"
+    record.provenance["pinned"] = "x86-64 AVX2"
+    assert _why(record, "{}", "", "") == ""

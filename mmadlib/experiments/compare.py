@@ -1,9 +1,11 @@
 """The numbers of the runs at hand beside the committed ones: `mmadlib compare`, after `make reproduce`.
 
-On the machine and with the thread count of the committed run they are equal to the last digit. Elsewhere floating point adds
-up in another order, and ranks of a dozen images change: the same code on two CPUs moved the image AUROC of one category and
-modality by up to .024, an AUPRO@1 by .043 (both CMDR-IAD), means over five categories by at most .015. So a mean over the
-categories that moves by more than TOLERANCE means that something else is different.
+On the machine of the committed run they are equal to the last digit, and on other x86-64 processors they are meant to be, for
+all runs are pinned to one instruction set and one thread (mmadlib.pinned; benchmarks/stages.py names the first stage that
+differs). Unpinned, or on another kind of machine, floating point adds up in another order, and ranks of a dozen images change:
+the same code on two CPUs moved the image AUROC of one category and modality by up to .024, an AUPRO@1 by .043 (both CMDR-IAD),
+means over five categories by at most .015. So a mean over the categories that moves by more than TOLERANCE means that
+something else is different.
 """
 
 from __future__ import annotations
