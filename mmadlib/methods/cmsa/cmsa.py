@@ -131,11 +131,9 @@ class CMSA(Aligner):
         are those of all images. Heads in closed form are solved for again without a cell's image, see Aligner.held_out.
 
         Limit: trained heads are not trained again, so A_x is measured on their own training cells. On new normal cells,
-        calibrated, it then lies at .04 to .18 with 4 shots (five rendered categories, draw 0, learned features): a range from
-        these cells themselves would lift the image AUROC by .001, so heads without an image are not worth five trainings. With
-        every other cell a negative, on descriptors (keyed, draw 1), it lay at 2.4, .7, .2 with 1, 2, 4 shots, and at 17, 9, 5
-        on synthetic features 768 and 1152 wide, interpolated between cells as an encoder's are: there it drowns the banks in
-        a sum. cca lay at .4, -.5, -.4 and 1.3, 1.9, .7, the banks at about -.5.
+        calibrated, it lies at .04 to .18 with 4 shots (five rendered categories, draw 0, learned features): the range of these
+        cells would lift the image AUROC by .001. On synthetic features 768 and 1152 wide, interpolated between cells as an
+        encoder's are, it lay at 17, 9, 5 with 1, 2, 4 shots and every other cell a negative, and drowned the banks in a sum.
         """
         s, self.banks, self.ranges = self.settings, {}, {}
         wanted = self.looked_at(s.parts) | ({s.grid: tuple(PHI)} if self.closed_form else {})

@@ -13,9 +13,11 @@ from mmadlib.experiments.cost import model_mb
 from mmadlib.features.field import FeatureMap
 from mmadlib.methods.cmsa import aligner
 from mmadlib.methods.cmsa.aligner import folds
+from mmadlib.methods.cmsa.alignment import alike, close
 from mmadlib.methods.cmsa.calibration import calibrated, normal_range
 from mmadlib.methods.cmsa.cmsa import BRANCHES, CMSA
 from mmadlib.methods.scoring import smooth
+from mmadlib.methods.trained import PICK
 
 ALIGN = ("infonce", "cos_vicreg", "cca")
 QUICK = {"align": "cca"}  # for what has nothing to do with the training
@@ -79,6 +81,19 @@ def test_training_learns_and_the_rate_falls_to_nothing(model):
     assert last < 0.7 * first and len(model.losses) == 100
     rates = [model.rate(step) for step in range(101)]
     assert rates[0] == 1e-3 and rates[50] == pytest.approx(5e-4) and rates[100] == 0 and (np.diff(rates) < 0).all()
+
+
+def test_no_negative_is_near_or_alike_in_either_modality(monkeypatch):
+    genuine, seen = aligner.infonce, []
+    monkeypatch.setattr(aligner, "infonce", lambda z2, z3, tau, out: seen.append(out) or genuine(z2, z3, tau, out))
+    sample = shared_latent(1)[0]
+    method = fitted(1, epochs=1, cells=10**6, alike=0.3)
+    x = method.at_cells(method.image([sample], 0))
+    cells = torch.from_numpy(np.random.default_rng([0, PICK, 0]).permutation(np.flatnonzero(sample.foreground)))
+    place = torch.argsort(torch.argsort(cells))  # of a drawn cell in reading order
+    alone = [alike(values[place], 0.3) for values in x.values()]
+    assert torch.equal(seen[0], alone[0] | alone[1] | close(cells, 24, 2))
+    assert not torch.equal(*alone) and 0.2 < seen[0].float().mean() < 0.7
 
 
 def test_epochs_by_rule_and_as_given():
