@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 import textwrap
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -51,15 +51,18 @@ def _origin(module: str, name: str) -> set[Path]:
     return _files(module)
 
 
-def _imports(source: str, package: str) -> Iterator[tuple[str, str, str]]:
+@cache  # of the text: what is imported in many places is parsed once
+def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
     """(module, name, name here) of every import of the library in a source of this package; "" for whole modules."""
+    found: list[tuple[str, str, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "", "") for alias in node.names)
+            found += ((alias.name, "", "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[:len(package.split(".")) + 1 - node.level] if node.level else []
             module = ".".join([*above, *filter(None, [node.module])])
-            yield from ((module, alias.name, alias.asname or alias.name) for alias in node.names)
+            found += ((module, alias.name, alias.asname or alias.name) for alias in node.names)
+    return found
 
 
 def imported(source: str, package: str = "") -> set[Path]:
