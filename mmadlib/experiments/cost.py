@@ -33,6 +33,6 @@ def peaks(device: torch.device) -> dict[str, float]:
 
 
 def model_mb(model: Method) -> float:
-    """MiB of what `save` writes: parameters, banks and the statistics of the descriptors."""
+    """MiB of what `save` writes: parameters, banks and the statistics of standardised features."""
     tensors = (model.standardise.state() | model.state()).values()
     return sum(t.numel() * t.element_size() for t in tensors) / MIB

@@ -1,7 +1,7 @@
 """Sweeps: grids of runs in YAML files below workflow/params/<notebook>/, read and checked before anything runs.
 
     dataset: rendered
-    features: descriptors                  # a family; default descriptors
+    features: learned                      # a family; default learned
     categories: [keyed, free]
     shots: [1, 4, 0]                       # 0: all training samples
     seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
