@@ -94,6 +94,7 @@ def test_an_interrupt_of_an_import_is_one(monkeypatch, capsys):
             raise ImportError("initialization failed") from None
 
     monkeypatch.setattr("mmadlib.data.rendered.render", stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     before = signal.getsignal(signal.SIGINT)
     assert main(["render", "--category", "plain"]) == 130 and capsys.readouterr().err == "interrupted\n"
     assert signal.getsignal(signal.SIGINT) is before
