@@ -70,8 +70,7 @@ def stages() -> Iterator[tuple[str, str]]:
         yield "rendered points", of(*(s.xyz for s in samples))
         yield "rendered files", digest(*(p.read_bytes() for p in files))
     for family in ("descriptors", "learned"):
-        tokens = [Extractor(*FAMILIES[family]).tokens(s) for s in samples] if family == "descriptors" else \
-            Extractor(*FAMILIES[family]).tokens_of(samples)
+        tokens = Extractor(*FAMILIES[family]).tokens_of(samples)
         for side in ("rgb", "xyz"):
             yield f"{family} tokens {side}", of(*(getattr(t, side).tokens for t in tokens))
     features = [compose(t) for t in tokens]

@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
+from mmadlib.pinned import pin
+
+pin()  # before anything loads numpy
+# ruff: noqa: E402
+
 import pandas as pd
 import torch
 from scipy.ndimage import binary_erosion, binary_fill_holes
@@ -67,9 +72,9 @@ def changed(features: Features, kind: str) -> Features:
 
 def measure(source: Source, name: str, kind: str) -> Iterator[tuple[str, float]]:
     """Image AUROC of a method, over all defects and over those of each modality."""
-    k = {"mean kept": 0.0, "euclidean": 0.0}.get(kind, 1.0)
-    settings: dict[str, Any] = {"anchor": float(kind[2:]) if kind.startswith("k ") else k}
-    model = METHODS[name](**({} if name == "nearest" else settings))
+    k = float(kind[2:]) if kind.startswith("k ") else 0.0 if kind in ("mean kept", "euclidean") else 1.0
+    settings: dict[str, Any] = {} if name == "nearest" else {"anchor": k}
+    model = METHODS[name](**settings)
     if kind == "mean kept":
         model.standardise = MeanKept()
     with ExitStack() as patched:

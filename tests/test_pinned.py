@@ -82,7 +82,7 @@ def test_a_run_that_was_not_pinned_stays_out_of_the_tables():
     from mmadlib.experiments.record import Record
 
     record = Record("rendered", 1, "keyed", "cfm", "default", "learned", 4, 0, {}, settings={})
-    assert _why(record, "{}", "", "") == "", "an older one, of which nothing is known"
+    assert _why(record, "{}", "", "") == "not pinned", "an older one, of which nothing is known"
     record.provenance["pinned"] = "no: OMP_NUM_THREADS=4"
     assert _why(record, "{}", "", "") == "not pinned"
     record.provenance["pinned"] = "x86-64 AVX2"

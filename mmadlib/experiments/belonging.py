@@ -38,10 +38,11 @@ def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
 
 
 def apart(records: Sequence[Record]) -> list[str]:
-    """The folder below results/ of a committed plan with `folder` that has each run, with its settings and on the usual root;
-    "" for no such plan. Raises SettingsError for a plan that cannot be read."""
+    """The folder below results/ of a committed plan with `folder` that has each run, with its settings, on the usual root and
+    pinned; "" for no such plan. Raises SettingsError for a plan that cannot be read."""
     planned = {(key, text): place for place, key, text in _planned({r.dataset for r in records}) if place}
-    return [planned.get((_key(r), _text(r.settings)), "") if usual(r.causes, "root") else "" for r in records]
+    return [planned.get((_key(r), _text(r.settings)), "") if usual(r.causes, "root") and _was_pinned(r) else ""
+            for r in records]
 
 
 def _key(record: Record) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def _why(record: Record, settings: str, data: str, planned: str) -> str:
         return "another root"
     if not usual(record.causes, "test_limit"):
         return "some of the test samples"
-    if not pinned(record.provenance.get("pinned", "")):
+    if not _was_pinned(record):
         return "not pinned"
     if not settings and not planned:
         return "in no plan"
@@ -64,6 +65,12 @@ def _why(record: Record, settings: str, data: str, planned: str) -> str:
     if not data and settings and not made_by(record.dataset):
         return "data that the tables do not name"
     return ""
+
+
+def _was_pinned(record: Record) -> bool:
+    """Also what does not say so was not: it is from before there was anything to be pinned by."""
+    said = record.provenance.get("pinned")
+    return isinstance(said, str) and said != "" and pinned(said)
 
 
 def _text(settings: Any) -> str:

@@ -36,7 +36,7 @@ class Update(NamedTuple):
     kept: int
     rows: int
     own: dict[str, int]
-    apart: dict[str, int] = {}  # noqa: RUF012
+    apart: dict[str, int]
 
     def __str__(self) -> str:
         told = f"runs at hand: {self.found}, others that stay: {self.kept}, rows in results.csv: {self.rows}"
@@ -117,19 +117,22 @@ def merge_results(runs: str | Path = RUNS, results: str | Path = RESULTS, into: 
         records = find_records(runs)  # now, or a run made while another collection is waited for would be put back
         reasons = (strangers(records, read_runs(folder)) if into is None else
                    ["asked for" if into == OWN else ""] * len(records))
-        ours = [r for r, why in zip(records, reasons, strict=True) if not why]
-        odd = [(r, why) for r, why in zip(records, reasons, strict=True) if why]
-        places = apart([r for r, _ in odd]) if into is None else [""] * len(odd)
-        own = [r for (r, _), place in zip(odd, places, strict=True) if not place]
-        kept, rows, tables = _merge(folder, ours)
-        for place in sorted(set(filter(None, places))):
-            tables |= _merge(folder / place, [r for (r, _), p in zip(odd, places, strict=True) if p == place])[2]
+        aside = apart(records) if into is None else [""] * len(records)
+        places = [(place or OWN) if why else "" for why, place in zip(reasons, aside, strict=True)]
+        at: dict[str, list[Record]] = {place: [] for place in ("", OWN, *sorted(set(places)))}
+        for record, place in zip(records, places, strict=True):
+            at[place].append(record)
+        kept, rows, tables = _merge(folder, at.pop(""))
+        own = at.pop(OWN)
+        for place, found in at.items():
+            tables |= _merge(folder / place, found)[2]
         if own or (folder / OWN).is_dir():
-            tables |= _merge(folder / OWN, own, without=[r for r in records if r not in own])[2]
+            others = [r for r, place in zip(records, places, strict=True) if place != OWN]
+            tables |= _merge(folder / OWN, own, without=others)[2]
         for path, table in tables.items():
             _write(table, path, float_format="%.4f" if path.name == "results.csv" else None)
-    why = Counter(why for (_, why), place in zip(odd, places, strict=True) if not place)
-    return Update(len(records), kept, rows, dict(why), dict(Counter(filter(None, places))))
+    why = Counter(why for why, place in zip(reasons, places, strict=True) if place == OWN)
+    return Update(len(records), kept, rows, dict(why), {place: len(found) for place, found in at.items()})
 
 
 def _merge(folder: Path, records: Sequence[Record],

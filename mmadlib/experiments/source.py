@@ -13,7 +13,7 @@ from mmadlib.errors import SettingsError
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.features import Extractor, Features, FeatureSet, extract_all, family
 
-KEEP = 160  # composed samples a set holds: all of a rendered split; 0.3 GB of descriptors, 2 GB at paper size
+KEEP = 160  # composed samples a set holds: all of a rendered split; 0.3 GB of learned features, 2 GB at paper size
 
 
 class Chosen(Sequence[Features]):

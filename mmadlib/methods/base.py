@@ -38,10 +38,10 @@ class Scores:
 class Method:
     """Base of the method classes: fit(features) -> self, score(features) -> Scores, extract(sample) -> Features, save, load.
 
-    A subclass names itself, declares SETTINGS (a dataclass whose defaults suit descriptors and which refuses impossible
-    values) and VARIANTS (name -> settings: rows of its paper's tables, which a sweep may name), and implements `fit`, `score`,
-    `state` (tensors to save) and `restore`. Making one with an unknown setting, a wrong value, seed or device raises
-    SettingsError.
+    A subclass names itself, declares SETTINGS (a dataclass whose defaults train in seconds on features of a small network, and
+    which refuses impossible values) and VARIANTS (name -> settings: rows of its paper's tables, which a sweep may name), and
+    implements `fit`, `score`, `state` (tensors to save) and `restore`. Making one with an unknown setting, a wrong value, seed
+    or device raises SettingsError.
     """
 
     name: ClassVar[str]
@@ -79,7 +79,7 @@ class Method:
 
     def start_fit(self, features: Sequence[Features]) -> None:
         """Refuse a training set that is empty, not finite, of several makings or without a modality that the method needs,
-        then learn the descriptor statistics. Raises TrainingError, SettingsError or MissingModality."""
+        then learn the statistics of what is standardised. Raises TrainingError, SettingsError or MissingModality."""
         if len(features) == 0:
             raise TrainingError(f"{self.name}: no training samples; give at least one normal sample")
         if not any(f.foreground.any() for f in features):

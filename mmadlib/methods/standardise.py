@@ -1,4 +1,4 @@
-"""Standardiser: where all methods take their features from, descriptors standardised, those made otherwise refused."""
+"""Standardiser: where all methods take their features from, brought to one scale where that is needed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ class Standardiser:
     of a uniform surface are short, so that their directions are noise, and a cosine compares directions: with the channel,
     1 - cos behaves like a squared distance. No paper subtracts a mean, so none has an anchor. Image AUROC on learned features,
     data seed 0, 4 shots, mean of five categories, k 0 -> 1: CFM .689 -> .952, CPIR .935 -> .960, CFR .646 -> .858; on `plain`
-    CMDR-IAD .753 -> .925, but .781 with k 2, which helps CFM (.979) and costs those that reconstruct
-    (notebook 11).
+    CMDR-IAD .753 -> .925, but .781 with k 2, which helps CFM (.979) and costs those that reconstruct (notebook 11).
     """
 
     def __init__(self, anchor: float = 0.0) -> None:

@@ -21,9 +21,9 @@ def merge_results(runs, results):
 def test_rows_of_runs_that_are_not_at_hand_stay(tmp_path):
     first, second, results = tmp_path / "a", tmp_path / "b", tmp_path / "results"
     store(first), store(first, category="plain")
-    assert merge_results(first, results) == Update(2, 0, 4, {})
+    assert merge_results(first, results) == Update(2, 0, 4, {}, {})
     store(second, category="free")
-    assert merge_results(second, results) == Update(1, 2, 6, {})
+    assert merge_results(second, results) == Update(1, 2, 6, {}, {})
     assert read_results(results)["category"].unique().tolist() == ["free", "keyed", "plain"]
     assert len(read_table(results / "runs.csv", PROVENANCE)) == 3
 
@@ -61,7 +61,7 @@ def test_new_numbers_bring_their_own_provenance(tmp_path):
 
 def test_rows_from_before_the_costs_keep_empty_cells_until_they_are_measured(tmp_path):
     runs, results = tmp_path / "runs", tmp_path / "results"
-    store(runs), store(runs, category="plain")
+    store(runs), store(runs, category="plain", provenance={"pinned": ""})
     merge_results(runs, results)
     older = read_runs(results).drop(columns=LATER)
     older.to_csv(results / "runs.csv", index=False)
@@ -76,11 +76,11 @@ def test_rows_from_before_the_costs_keep_empty_cells_until_they_are_measured(tmp
 
 def test_nothing_at_hand_leaves_the_tables_as_they_are(tmp_path):
     results = tmp_path / "results"
-    assert merge_results(tmp_path / "none", results) == Update(0, 0, 0, {})
+    assert merge_results(tmp_path / "none", results) == Update(0, 0, 0, {}, {})
     store(tmp_path / "runs")
     merge_results(tmp_path / "runs", results)
     before = (results / "results.csv").read_bytes(), (results / "runs.csv").read_bytes()
-    assert merge_results(tmp_path / "none", results) == Update(0, 1, 2, {})
+    assert merge_results(tmp_path / "none", results) == Update(0, 1, 2, {}, {})
     assert ((results / "results.csv").read_bytes(), (results / "runs.csv").read_bytes()) == before
 
 

@@ -5,7 +5,7 @@ On a test part the two prediction errors are multiplied: a pixel is anomalous wh
 
 Symbols: F2 (n, C2) RGB features, F3 (n, C3) 3D features of n foreground pixels, G: F2 -> F3, M: F3 -> F2, e2, e3 errors.
 Facts: the paper's abstract; CVLAB-Unibo/crossmodal-feature-mapping models/feature_transfer_nets.py, cfm_training.py,
-cfm_inference.py. The defaults train in seconds on descriptors; workflow/params/ holds the published settings.
+cfm_inference.py. The defaults train in seconds on learned features; workflow/params/ holds the published settings.
 """
 
 from __future__ import annotations

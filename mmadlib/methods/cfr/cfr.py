@@ -6,7 +6,7 @@ carry at that shape, retrieved from memory, before it is compared with the obser
 
 Symbols: F2 (n, C2) RGB features, F3 (n, C3) 3D features, G: F2 -> F3, M: F3 -> F2, B2 bank of RGB features, rho
 unreliability of M(F3), theta its threshold, e2, e3 errors. Facts: Yuan-Honoka-Guo/CFR cfr_training.py, attention_training.py,
-cfr_inference.py. The defaults train in seconds on descriptors; workflow/params/ holds the published settings.
+cfr_inference.py. The defaults train in seconds on learned features; workflow/params/ holds the published settings.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Symbols: F2 (N, C2) RGB tokens, F3 (N, C3) 3D tokens of a grid, G: F2 -> F3, M: 
 map_xyz = d(G(F2), F3), rec_rgb = d(Dec2D(F2), F2), rec_xyz = d(Dec3D(F3), F3). What becomes of them is in fusion.py.
 Facts: the paper's abstract; ECGAI-Research/CMDR-IAD networks/, train.py, inference.py, polyurethane_experiments/. What the
 single-modality variants do on colour-and-3D data is our reading of the figures there. The defaults train in seconds on
-descriptors; workflow/params/ holds the published settings.
+learned features; workflow/params/ holds the published settings.
 """
 
 from __future__ import annotations
