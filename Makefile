@@ -10,6 +10,8 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 # strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
 STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_*.ipynb 90_*.ipynb 91_*.ipynb))
 LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
+# what takes minutes starts first, so that both processes end together
+SLOW := tests/test_workflow.py tests/features tests/test_controlled.py
 # the tables behind the stored outputs, whatever was run since
 COMMITTED = MMADLIB_RESULTS="$$($(PY) tests/committed.py)"
 NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
@@ -77,7 +79,7 @@ test: setup  ## style, types, unit and contract tests with coverage, notebooks a
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@echo "== unit and contract tests"
-	@MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope tests \
+	@MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(SLOW) tests \
 	  --cov=mmadlib --cov-report=term --cov-fail-under=90
 	@echo "== notebooks, every output compared: $(STRICT)"
 	@$(if $(STRICT),$(COMMITTED) $(PINNED) $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))

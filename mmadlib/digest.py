@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -13,6 +13,7 @@ TYPES = "jaxtyping"  # a library for annotations alone
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@cache  # of the text: what many notebooks and methods import is parsed once
 def meaning(source: str) -> str:
     """The syntax tree of a Python source without docstrings, comments, layout and types."""
     tree = ast.parse(source)
