@@ -20,6 +20,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
 unexport MPLBACKEND  # notebooks draw inline
 unexport MMADLIB_HOME MMADLIB_RESULTS  # this checkout is the workspace
+unexport OPENBLAS_NUM_THREADS MKL_NUM_THREADS  # a BLAS would prefer its own to the one thread that is pinned
 
 # a failed job stops neither the others nor what comes after them, but is named last and gives the exit code; INTO=results
 # puts rows of new plans or data into the tables (mmadlib collect)

@@ -88,28 +88,42 @@ def stages() -> Iterator[tuple[str, str]]:
         yield f"{name} metrics", digest(repr({k: round(float(v), 4) for k, v in values.items()}).encode())
 
 
-def read(path: Path) -> dict[str, str]:
+def read(text: str) -> dict[str, str]:
     """stage -> digest of a text that this script printed."""
-    words = [line.partition("#")[0].rsplit(maxsplit=1) for line in path.read_text().splitlines()]
+    words = [line.partition("#")[0].rsplit(maxsplit=1) for line in text.splitlines()]
     return {some[0].strip(): some[1] for some in words if len(some) == 2}
 
 
+def verdict(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    """"" where two machines agree in every stage; else the stages that differ, the first of them first, and those that one
+    has alone."""
+    differing = [stage for stage, found in ours.items() if theirs.get(stage, found) != found]
+    said = [f"first stage that differs: {differing[0]}; in all: {', '.join(differing)}"] if differing else []
+    for where, some, other in (("here", ours, theirs), ("there", theirs, ours)):
+        if alone := [stage for stage in some if stage not in other]:
+            said.append(f"only {where}: {', '.join(alone)}")
+    return "; ".join(said)
+
+
 def main() -> int:
-    """Print the stages; exit code 1 where one differs from the other text."""
+    """Print the stages; exit code 1 where they are not those of the other text."""
     parser = argparse.ArgumentParser(description="One digest a stage, to compare two machines.")
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="what this script printed on another machine")
     given = parser.parse_args()
-    other = read(given.compare) if given.compare else {}
+    other = read(given.compare.read_text()) if given.compare else {}
+    if given.compare and not other:
+        parser.error(f"{given.compare} holds no stage; give what this script printed")
     print(f"# {processor()}\n# pinned: {state()}\n# {' '.join(f'{n}={v}' for n, v in VALUES.items())}")
     print(f"# numpy {np.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    differing = []
+    here: dict[str, str] = {}
     for stage, found in stages():
+        here[stage] = found
         differs = stage in other and other[stage] != found
-        differing += [stage] * differs
         print(f"{stage:<24}{found}" + f"  # differs: {other.get(stage)}" * differs, flush=True)
+    said = verdict(here, other) if other else ""
     if other:
-        print(f"# first stage that differs: {differing[0]}; in all: {', '.join(differing)}" if differing else "# all equal")
-    return int(bool(differing))
+        print(f"# {said or 'all equal'}")
+    return int(bool(said))
 
 
 if __name__ == "__main__":

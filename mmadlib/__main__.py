@@ -17,7 +17,7 @@ from mmadlib import __version__
 from mmadlib.errors import MmadError
 from mmadlib.paths import shown
 from mmadlib.pinned import pin
-from mmadlib.workers import follow_scheduler, interrupts
+from mmadlib.workers import follow_scheduler, interrupts, share_threads
 
 
 def run(args: argparse.Namespace) -> int:
@@ -172,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names hold any letters and bytes
     args = parser().parse_args(argv)
+    share_threads()
     pin()
     follow_scheduler()
     with interrupts() as seen:

@@ -1,11 +1,11 @@
 """The same numbers on another processor: one instruction set and one thread for all libraries that add up.
 
 Left alone, each library takes the widest instructions of the processor that it finds and as many threads as there are cores;
-sums then have another order and round to other numbers. `pin` names one choice that every x86-64 processor since 2013 (AVX2)
-can follow, in variables that the libraries read when they are loaded. So it is called by all ways in, before anything else:
-the command line, the workflow, `python -m mmadlib.pinned COMMAND` (Makefile, Binder). Processes started from there inherit
-it. A value that the user has set stays, and MMADLIB_PINNED=no leaves everything as it is; `state` says what is in force, and
-every run keeps it in its record. Nothing here is imported but the standard library.
+sums then have another order and round to other numbers. `pin` names one choice that x86-64 processors with AVX2 (nearly all
+since 2013) can follow, in variables that the libraries read when they are loaded. So it is called by all ways in, before
+anything else: the command line, the workflow, `python -m mmadlib.pinned COMMAND` (Makefile, Binder). Processes started from
+there inherit it. A value that the user has set stays, and MMADLIB_PINNED=no leaves everything as it is; `state` says what is
+in force, and every run keeps it in its record. Nothing here is imported but the standard library.
 """
 
 from __future__ import annotations

@@ -13,9 +13,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 from mmadlib.atomic import alive
+from mmadlib.pinned import SWITCH
 
 PARENT = "MMADLIB_PARENT"  # variable with the process id of the scheduler for which a command runs
 EVERY = 1.0  # seconds between two looks
+OWN_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # clusters set them; a BLAS prefers its own to OMP_NUM_THREADS
+
+
+def share_threads() -> None:
+    """Let OMP_NUM_THREADS, which is pinned, say for all libraries how many threads they have; not where MMADLIB_PINNED=no."""
+    if os.environ.get(SWITCH) != "no":
+        for name in OWN_THREADS:
+            os.environ.pop(name, None)
 
 
 def follow(pid: int, every: float = EVERY) -> None:

@@ -60,12 +60,15 @@ def test_the_command_line_pins_the_kernels_that_it_starts(tmp_path):
     import nbformat
 
     cells = [nbformat.v4.new_code_cell("x: int = 1", metadata={"tags": ["parameters"]}),
-             nbformat.v4.new_code_cell("import numpy, os\nfrom mmadlib import pinned\nprint(pinned.state())")]
+             nbformat.v4.new_code_cell("import numpy, os\nfrom mmadlib import pinned\nprint(pinned.state())\n"
+                                       "print(os.environ.get('OPENBLAS_NUM_THREADS'))")]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
     nbformat.write(notebook, tmp_path / "in.ipynb")
-    python("-m", "mmadlib", "run", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), quiet=False)
-    text = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs[0].text.strip()
+    python("-m", "mmadlib", "run", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), quiet=False,
+           OPENBLAS_NUM_THREADS="4")
+    text, threads = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs[0].text.split("\n")[:2]
     assert pinned.pinned(text) and text == python("-m", "mmadlib.pinned").splitlines()[0]
+    assert threads == "None", "a library's own number of threads would not be one"
 
 
 def test_another_machine_has_its_name(monkeypatch):

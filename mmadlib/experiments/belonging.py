@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmadlib.experiments.causes import made_by, usual
+from mmadlib.experiments.causes import made_by, shipped, usual
 from mmadlib.experiments.grids import PARAMS
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
@@ -23,9 +23,9 @@ PLANS = (WORKFLOW / "config.yaml", WORKFLOW / "plans")
 def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
     """Why each run does not belong to the tables whose runs.csv is `known`, "" where it does.
 
-    A run belongs when it was on the usual root and all test samples, pinned (mmadlib.pinned), has the settings of the row
-    with its keys or of a committed plan, and the data of that row; rows from before data were recorded are known to be of the
-    same where the library makes them. Raises SettingsError for a plan that cannot be read.
+    A run belongs when it was made as the tables are (`_unusual`), has the settings of the row with its keys or of a committed
+    plan, and the data of that row; rows from before data were recorded are known to be of the same where the library makes
+    them. Raises SettingsError for a plan that cannot be read.
     """
     rows = {tuple(map(str, row[:-2])): row[-2:] for row in known[[*KEYS, "settings", "data"]].itertuples(index=False)}
     other = {r.dataset for r in records if _text(r.settings) != rows.get(_key(r), ("", ""))[0]}
@@ -38,24 +38,34 @@ def strangers(records: Sequence[Record], known: pd.DataFrame) -> list[str]:
 
 
 def apart(records: Sequence[Record]) -> list[str]:
-    """The folder below results/ of a committed plan with `folder` that has each run, with its settings, on the usual root and
-    pinned; "" for no such plan. Raises SettingsError for a plan that cannot be read."""
+    """The folder below results/ of a committed plan with `folder` that has each run, with its settings, made as those of the
+    tables; "" for no such plan. Raises SettingsError for a plan that cannot be read."""
     planned = {(key, text): place for place, key, text in _planned({r.dataset for r in records}) if place}
-    return [planned.get((_key(r), _text(r.settings)), "") if usual(r.causes, "root") and _was_pinned(r) else ""
-            for r in records]
+    return ["" if _unusual(r) else planned.get((_key(r), _text(r.settings)), "") for r in records]
 
 
 def _key(record: Record) -> tuple[str, ...]:
     return tuple(str(record.keys[k]) for k in KEYS)
 
 
-def _why(record: Record, settings: str, data: str, planned: str) -> str:
+def _unusual(record: Record) -> str:
+    """What sets a run apart from those of the tables, whatever was measured: they are on the usual root and all test samples,
+    pinned (mmadlib.pinned), on the CPU, which alone gives the same bits everywhere, and with the weights of the packages."""
     if not usual(record.causes, "root"):
         return "another root"
     if not usual(record.causes, "test_limit"):
         return "some of the test samples"
     if not _was_pinned(record):
         return "not pinned"
+    if record.device != "cpu":
+        return "not on the CPU"
+    expected = shipped(record.settings.get("features", {}))
+    return "other weights" if expected and record.causes.get("weights") != expected else ""
+
+
+def _why(record: Record, settings: str, data: str, planned: str) -> str:
+    if unusual := _unusual(record):
+        return unusual
     if not settings and not planned:
         return "in no plan"
     if _text(record.settings) not in (settings, planned):

@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from mmadlib.data import Samples, content_keys, draw, load, root_of, splits
+from mmadlib.data.contents import CONTENTS
 from mmadlib.data.rendered_plan import VERSION
-from mmadlib.errors import DataError, explain
+from mmadlib.errors import DataError, WeightsError, explain
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.identity import run_identity
@@ -25,6 +27,7 @@ from mmadlib.experiments.source import limit_test
 from mmadlib.paths import here, shown
 from mmadlib.pinned import state
 
+UNTRAINED = ("none", "descriptors", "random")  # features without weights
 CAUSES = ("code", "settings", "weights", "data", "pinned", "root", "test_limit")
 
 
@@ -42,6 +45,30 @@ def made_by(dataset: str) -> str:
 def usual(causes: Mapping[str, str], name: str) -> bool:
     """Whether the root was not given, or the test set not limited; so it was, too, in records from before causes."""
     return causes.get(name, short(None)) == short(None)
+
+
+@cache
+def _packaged(network: str) -> str:
+    """Digest of the weights of a network as its package has them; "" for a network without one, or that is not installed."""
+    from mmadlib.features.networks import NAMES
+    from mmadlib.features.packages import PACKAGES, installed
+
+    if (full := NAMES.get(network, network)) not in PACKAGES:
+        return ""
+    try:
+        return CONTENTS.digest(installed(full))
+    except WeightsError:
+        return ""
+
+
+def shipped(features: Mapping[str, Any]) -> str:
+    """The cause `weights` of a run whose features, as its settings name them, come from installed packages alone; "" where
+    they do not, and for features without a network."""
+    from mmadlib.features.front_ends import NORMALS
+
+    named = {side: str(features.get(side, "none")) for side in ("rgb", "xyz")}
+    found = {side: _packaged(name.removeprefix(NORMALS)) for side, name in named.items() if name not in UNTRAINED}
+    return short(found) if found and all(found.values()) else ""
 
 
 class Causes:

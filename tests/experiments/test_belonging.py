@@ -11,8 +11,10 @@ from records import make, store
 from mmadlib.__main__ import main
 from mmadlib.errors import OutputError, UnknownName
 from mmadlib.experiments import belonging, results
-from mmadlib.experiments.causes import made_by, short
+from mmadlib.experiments.causes import made_by, shipped, short
 from mmadlib.experiments.results import merge_results, read_results, read_runs
+from mmadlib.features import weights_of
+from mmadlib.features.options import check_options
 from mmadlib.paths import ROOT
 
 USUAL = {"root": short(None), "test_limit": short(None)}
@@ -67,6 +69,21 @@ def test_a_run_belongs_where_its_settings_and_data_do(tables, tmp_path, change, 
         assert (tables / "results.csv").read_bytes() == before and "--into results" in str(update) and why in str(update)
 
 
+def test_a_run_with_other_weights_or_on_a_gpu_does_not_stand_in_for_a_row(tmp_path, monkeypatch):
+    """The digest of the weights of the packages is known, whatever file lies in their place."""
+    monkeypatch.setattr(belonging, "PLANS", ())
+    names = {"rgb": "efficientnet_lite0", "xyz": "normals_efficientnet_lite0"}
+    learned = {"features": "learned", "settings": {"features": names}, "provenance": {"data": "abc"}}
+    usual = USUAL | {"weights": short(weights_of(*names.values(), check_options({})))}
+    assert shipped(names) == usual["weights"] and not shipped({"rgb": "descriptors", "xyz": "random"})
+    store(tmp_path / "first", causes=usual, **learned)
+    merge_results(tmp_path / "first", tmp_path / "results", into="results")
+    for change, own in (({}, {}), ({"causes": usual | {"weights": "w"}}, {"other weights": 1}),
+                        ({"device": "Some GPU"}, {"not on the CPU": 1})):
+        store(tmp_path / "runs", **{"causes": usual} | learned | change)
+        assert merge_results(tmp_path / "runs", tmp_path / "results").own == own
+
+
 def test_a_run_of_a_committed_plan_belongs(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(belonging, "_planned", lambda datasets: [
         ("", ("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
@@ -87,13 +104,14 @@ def test_a_plan_with_a_folder_keeps_its_rows_there(tables, tmp_path, monkeypatch
     monkeypatch.setattr(belonging, "_planned", lambda datasets: [
         ("choices", ("rendered", "0", "free", "cfm", "default", "descriptors", "4", "0"), '{"steps": 400}')])
     before = (tables / "results.csv").read_bytes()
-    store(tmp_path / "runs", category="free", causes=USUAL | {"test_limit": "t"}), store(tmp_path / "runs", category="mine")
+    store(tmp_path / "runs", category="free", causes=USUAL), store(tmp_path / "runs", category="mine")
     update = merge_results(tmp_path / "runs", tables)
     assert update.apart == {"choices": 1} and update.own == {"in no plan": 1} and "gone to choices/: 1" in str(update)
     assert set(read_results(tables / "choices")["category"]) == {"free"} == set(read_runs(tables / "choices")["category"])
     assert set(read_results(tables / "own")["category"]) == {"mine"} and (tables / "results.csv").read_bytes() == before
-    store(tmp_path / "runs", category="free", causes=USUAL | {"root": "mine"})
-    assert merge_results(tmp_path / "runs", tables).own == {"in no plan": 1, "another root": 1}
+    for cause, why in (("root", "another root"), ("test_limit", "some of the test samples")):
+        store(tmp_path / "runs", category="free", causes=USUAL | {cause: "mine"})
+        assert merge_results(tmp_path / "runs", tables).own == {"in no plan": 1, why: 1}
 
 
 def test_the_user_may_say_where_rows_go(tables, tmp_path):

@@ -44,7 +44,7 @@ class Settings(AlignSettings):
 
     remask=False deviates from the order of the reconstruction: blur, then zeros off the object. As with the other methods, the
     zeros are put there before the blur alone, and the map reaches over the edge, where the 3D that a defect lacks would be:
-    on rendered data (keyed, draw 1, 4 shots) AUPRO@30 is .975 and .862 with remask=True, the image AUROC .980 with both.
+    on descriptors of rendered parts (keyed, 4 shots) AUPRO@30 was .975, and .862 with remask=True, at the same image AUROC.
     """
 
     branches: str = "all"  # inter | bank2 | bank3 | banks: both | all
