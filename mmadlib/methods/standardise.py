@@ -28,8 +28,8 @@ class Standardiser:
     anchor: k of a constant channel k sqrt(C) behind the C channels of a side that is standardised; 0: none. Centred features
     of a uniform surface are short, so that their directions are noise, and a cosine compares directions: with the channel,
     1 - cos behaves like a squared distance. No paper subtracts a mean, so none has an anchor. Image AUROC on learned features,
-    data seed 0, 4 shots, mean of five categories, k 0 -> 1: CFM .689 -> .952, CPIR .935 -> .960, CFR .646 -> .858; on `plain`
-    CMDR-IAD .753 -> .925, but .781 with k 2, which helps CFM (.979) and costs those that reconstruct (notebook 11).
+    data seed 0, 4 shots, mean of five categories, k 0 -> 1: CFM .689 -> .952, CPIR .935 -> .959, CFR .651 -> .855, CMDR-IAD
+    .727 -> .919, PIRN .688 -> .818; k 2 helps the first and third on and costs those that reconstruct (notebook 11).
     """
 
     def __init__(self, anchor: float = 0.0) -> None:
