@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmadlib.experiments.causes import made_by, shipped, usual
+from mmadlib.experiments.causes import made_by, shipped, short, usual
 from mmadlib.experiments.grids import PARAMS
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
@@ -60,7 +60,7 @@ def _unusual(record: Record) -> str:
     if record.device != "cpu":
         return "not on the CPU"
     expected = shipped(record.settings.get("features", {}))
-    return "other weights" if expected and record.causes.get("weights") != expected else ""
+    return "other weights" if expected and record.causes.get("weights") != short(expected) else ""
 
 
 def _why(record: Record, settings: str, data: str, planned: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from mmadlib import paths
 from mmadlib.data import Samples, content_keys, draw, load, root_of, splits
 from mmadlib.data.contents import CONTENTS
 from mmadlib.data.rendered_plan import VERSION
@@ -61,14 +62,14 @@ def _packaged(network: str) -> str:
         return ""
 
 
-def shipped(features: Mapping[str, Any]) -> str:
-    """The cause `weights` of a run whose features, as its settings name them, come from installed packages alone; "" where
-    they do not, and for features without a network."""
+def shipped(features: Mapping[str, Any]) -> dict[str, str]:
+    """side -> digest of its weights, of features by name that come from installed packages alone; empty where they do not,
+    and for features without a network. A file that stands in for a package is not looked for."""
     from mmadlib.features.front_ends import NORMALS
 
     named = {side: str(features.get(side, "none")) for side in ("rgb", "xyz")}
     found = {side: _packaged(name.removeprefix(NORMALS)) for side, name in named.items() if name not in UNTRAINED}
-    return short(found) if found and all(found.values()) else ""
+    return found if all(found.values()) else {}
 
 
 class Causes:
@@ -93,7 +94,10 @@ class Causes:
 
         which = short([cell.features, cell.options])
         if which not in self._weights:
-            self._weights[which] = weights_of(*family(cell.features), check_options(cell.options))
+            (rgb, xyz), options = family(cell.features), check_options(cell.options)
+            plain = options.rgb_weights is None and not any(paths.WEIGHTS.glob("*"))
+            packaged = shipped({"rgb": rgb, "xyz": xyz}) if plain else {}  # known without loading timm, which takes seconds
+            self._weights[which] = packaged or weights_of(rgb, xyz, options)
         return self._weights[which]
 
     def data(self, cell: Cell) -> str:

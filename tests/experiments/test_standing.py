@@ -22,7 +22,9 @@ from mmadlib.experiments.grids import read_sweep
 from mmadlib.experiments.record import find_records, read
 from mmadlib.experiments.standing import stand, standings, told
 from mmadlib.experiments.sweep import run_cells
+from mmadlib.features import family, weights_of
 from mmadlib.features.networks import import_timm
+from mmadlib.features.options import check_options
 
 
 @pytest.fixture
@@ -197,6 +199,18 @@ def test_rendered_runs_are_named_by_the_recipe_without_rendering(plan, monkeypat
     monkeypatch.setattr("mmadlib.data.rendered.VERSION", 99)
     assert Causes().of(cell)["data"] != before["data"]
     assert standing.CAUSES == causes.CAUSES
+
+
+def test_weights_of_packages_are_named_without_loading_timm_unless_a_file_stands_in(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmadlib.paths.WEIGHTS", tmp_path / "weights")
+    cell, = read_sweep(plan | {"features": "learned"})
+    assert Causes().weights(cell) == weights_of(*family("learned"), check_options({"size": 64}))
+    with monkeypatch.context() as patched:
+        patched.setattr("mmadlib.features.networks.import_timm", lambda: pytest.fail("timm was loaded"))
+        before = Causes().weights(cell)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/tf_efficientnet_lite0.safetensors").write_bytes(bytes(range(64)))
+    assert Causes().weights(cell).keys() == before.keys() and Causes().weights(cell) != before
 
 
 def test_a_record_in_the_folder_of_another_run_is_none(ran):
