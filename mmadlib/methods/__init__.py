@@ -4,23 +4,27 @@ A new method is one file, or a room, and one line here.
 """
 
 from mmadlib.methods.base import Method, Scores
+from mmadlib.methods.btf import BTF
 from mmadlib.methods.cfm import CFM
 from mmadlib.methods.cfr import CFR
 from mmadlib.methods.cmdr_iad import CMDRIAD
 from mmadlib.methods.cmsa import CMSA
 from mmadlib.methods.cpir import CPIR
 from mmadlib.methods.distances import image_score
+from mmadlib.methods.m3dm import M3DM
 from mmadlib.methods.mapper import GatedMapper, Mapper
 from mmadlib.methods.nearest import Nearest
+from mmadlib.methods.patchcore import PatchCore
 from mmadlib.methods.pirn import PIRN
 from mmadlib.methods.scoring import IMAGE_NORMS, normalise, smooth
 from mmadlib.methods.token_grid import on_grid, to_pixels
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, Nearest)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, BTF, PatchCore, M3DM,
+                                                                 Nearest)}
 
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
-           "nearest": "Nearest neighbour"}
+           "btf": "BTF", "patchcore": "PatchCore", "m3dm": "M3DM", "nearest": "Nearest neighbour"}
 
 __all__ = ["DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "Scores", "image_score", "normalise",
            "on_grid", "smooth", "to_pixels"]

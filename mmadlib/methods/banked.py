@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float32
 
 from mmadlib.checks import check_fields
-from mmadlib.errors import TrainingError
 from mmadlib.features.field import FeatureMap, Features
 from mmadlib.methods.base import Method, Scores
 from mmadlib.methods.memory import PROJECTIONS, SAMPLINGS, Memory, build
@@ -51,6 +50,7 @@ class Banked(Method):
 
     settings: BankSettings
     banks: dict[str, Memory]
+    power = 1  # of distances in maps and scores: 2 where a paper's code takes squares
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -68,6 +68,10 @@ class Banked(Method):
     def cells(self, features: Features, side: str) -> Cells:
         """The patches of a sample, a row a cell, those that count marked. Raises MissingModality."""
         raise NotImplementedError
+
+    def rows(self, features: Features, side: str) -> Float32[torch.Tensor, "n C"]:
+        """What a training sample gives to a bank."""
+        return self.cells(features, side).rows
 
     def learn(self, features: Sequence[Features], progress: bool) -> None:
         """What comes before the banks: statistics, networks."""
@@ -89,13 +93,14 @@ class Banked(Method):
     def fill(self, features: Sequence[Features], side: str, limit: int = 0) -> Memory:
         """The bank of one side; limit: its rows, where the setting `coreset` does not decide."""
         s = self.settings
-        images = [partial(lambda i: self.cells(features[i], side).rows, i) for i in range(len(features))]
+        images = [partial(lambda i: self.rows(features[i], side), i) for i in range(len(features))]
         return build(self.name, images, self.about(features, side), self.width(side), share=s.coreset, limit=limit,
                      sampling=s.sampling, projection=s.projection, seed=self.seed, device=self.device)
 
     def about(self, features: Sequence[Features], side: str) -> int:
         """How many patches there are at most, without making any."""
-        return sum(int((np.diff(cells(self.seen(f), grid_size(f.size, self.grid_of(side))).indptr) > 0).sum()) for f in features)
+        inside = (cells(self.seen(f), grid_size(f.size, self.grid_of(side))) for f in features)
+        return sum(int(np.count_nonzero(np.diff(found.indptr))) for found in inside)
 
     def seen(self, features: Features) -> Bool[np.ndarray, "H W"]:
         """The pixels that count."""
@@ -113,7 +118,8 @@ class Banked(Method):
         rows = found.rows
         distance, index = (x[:, 0] for x in memory.nearest(rows))
         image = reweighted(rows, distance, index, memory, self.settings.reweight)
-        return to_pixels(distance.cpu(), found.valid, found.grid, self.seen(features)), image
+        values = distance.cpu() ** self.power
+        return to_pixels(values, found.valid, found.grid, self.seen(features)), image**self.power
 
     def score(self, features: Features) -> Scores:
         """Distance map, smoothed, and the image score of the only bank."""
@@ -133,6 +139,3 @@ class Banked(Method):
                 raise ValueError(f"tensor bank.{side}.rows is not as the settings have it")
             self.banks[side] = Memory(rows, owner, self.device)
 
-
-def no_points(name: str) -> TrainingError:
-    return TrainingError(f"{name}: no training sample has valid points; check the preprocessing")

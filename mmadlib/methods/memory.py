@@ -80,7 +80,7 @@ def choose(thin: Float32[torch.Tensor, "n c"], keep: int, sampling: str = "greed
     if sampling == "exact":
         reach = norm_reach(thin)
     elif sampling == "approximate":  # numpy's legacy generator, as published
-        starts = np.random.RandomState(seed % 2**32).choice(len(thin), min(STARTS, len(thin)), replace=False)  # noqa: NPY002
+        starts = np.random.RandomState(seed % 2**32).choice(len(thin), min(STARTS, len(thin)), replace=False)
         reach = mean_reach(thin, starts)
     else:
         reach = torch.full((len(thin),), torch.inf)
