@@ -10,7 +10,7 @@ from mmadlib.methods.trained import Trained
 
 
 def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
-    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`; the cloud is as high as the first 3D number."""
+    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`, a cloud beside them."""
     eye = sparse.eye_array(foreground.size, format="csr", dtype=np.float32)
     row, column = np.indices(foreground.shape)
     height = 0.5 + 1e-3 * np.asarray(xyz)[:, 0].reshape(foreground.shape)
@@ -51,7 +51,8 @@ def brief(method: type[Trained], steps: int) -> dict:
 def quick(name: str) -> dict:
     """Settings with which the method of this name has a model in no time."""
     short = brief(METHODS[name], 2) if issubclass(METHODS[name], Trained) else {}
-    return short | {"cfr": {"retriever_steps": 2, "candidates": 200}, "m3dm": {"banks": "triple", "uff_steps": 2}}.get(name, {})
+    own = {"cfr": {"retriever_steps": 2, "candidates": 200}, "m3dm": {"banks": "triple", "uff_steps": 2}}
+    return short | own.get(name, {})
 
 
 def stop_training(monkeypatch, at: int) -> list[None]:

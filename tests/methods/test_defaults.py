@@ -25,8 +25,12 @@ LEAST: dict[str, dict[str, int]] = {
              "heads": 1, "graph_heads": 1},
     "cmsa": {"rgb_grid": 0, "bank_size": 1, "bank_floor": 1, "bank_dims": 1, "k": 1, "hidden": 1, "d": 0, "cells": 1,
              "radius": 0, "grid": 0, "candidates": 0},
+    "btf": {"grid": 1, "stride": 1, "normal_neighbours": 3, "fpfh_neighbours": 3},
+    "patchcore": {"grid": 1, "neighbourhood": 1, "width": 0},
+    "m3dm": {"rgb_grid": 1, "xyz_grid": 1, "uff_steps": 1, "uff_patches": 2},
     "nearest": {"size": 1, "k": 1},
 }
+BANK = ("sampling", "projection", "reweight", "smooth")
 NAMES = {  # settings that are one of a few names
     "cfm": ("mapper", "aggregate", "smooth", "image_norm"),
     "cfr": ("mapper", "aggregate", "smooth", "image_norm", "replace", "replace_direction"),
@@ -34,12 +38,16 @@ NAMES = {  # settings that are one of a few names
     "cpir": ("pred_net", "recon_net", "act", "latent_act", "distance", "map_distance", "aggregate", "smooth", "image_norm"),
     "pirn": ("modality", "init", "loss", "project", "smooth", "assign", "plan", "apr", "mnc_residual"),
     "cmsa": ("branches", "bank_space", "fusion", "smooth", "align"),
+    "btf": (*BANK, "parts"), "patchcore": (*BANK, "modality", "dialect"),
+    "m3dm": (*BANK, "banks", "bank_norm", "coreset_rule", "dlf", "uff_pairs"),
     "nearest": ("bank", "choose", "smooth"),
 }
 NUMBERS = {  # settings that are a finite number, not negative
     "cfm": ("lr",), "cfr": ("lr", "retriever_lr"), "cmdr_iad": ("lr", "alpha", "beta", "B"),
     "cpir": ("lr", "beta", "agg_power"), "pirn": ("lr", "exponent", "eps"),
-    "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3")}
+    "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3"),
+    "btf": ("coreset", "fpfh_weight"), "patchcore": ("coreset",),
+    "m3dm": ("coreset", "weight_xyz", "weight_rgb", "weight_fusion", "uff_lr")}
 
 
 def table(name: str) -> dict:

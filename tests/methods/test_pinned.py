@@ -56,6 +56,20 @@ CASES: dict[str, tuple[str, int, dict]] = {
     "cmsa, banks": ("cmsa", 2, {"branches": "banks", "bank_space": "raw", "calibrate": False, "bank_size": 20, "masked": False,
                                 "fusion": "max", "smooth": "none"}),
     "cmsa, one shot": ("cmsa", 1, {"align": "cca", "fusion": "product", "bank_dims": 4, "bank_share": 0.5, "bank_floor": 1}),
+    "btf": ("btf", 3, {}),
+    "btf, published": ("btf", 2, {"stride": 1, "grid": 9, "normalised": False, "masked": False, "standardised": False,
+                                  "smooth": "pil4"}),
+    "btf, shape": ("btf", 1, {"parts": "fpfh", "stride": 1, "orient": True, "reweight": "none", "coreset": 0.5}),
+    "patchcore": ("patchcore", 3, {}),
+    "patchcore, whole": ("patchcore", 2, {"modality": "xyz", "masked": False, "width": 6, "sampling": "exact", "grid": 10}),
+    "patchcore, line": ("patchcore", 1, {"dialect": "line", "masked": False, "reweight": "m3dm_single", "sampling": "greedy",
+                                         "grid": 10}),
+    "m3dm": ("m3dm", 3, {}),
+    "m3dm, published": ("m3dm", 2, {"banks": "triple", "rgb_grid": 7, "xyz_grid": 14, "masked": False, "bank_norm": "m3dm",
+                                    "coreset_rule": "m3dm", "zero_row": True, "weight_rgb": 0.1, "dlf": "sgd_ocsvm",
+                                    "uff_pairs": "published", "uff_steps": 3, "coreset": 0.3, "smooth": "pil4"}),
+    "m3dm, linear": ("m3dm", 2, {"dlf": "linear", "reweight": "m3dm_double", "rgb_grid": 10}),
+    "m3dm, fused": ("m3dm", 1, {"banks": "fusion", "uff_steps": 3, "bank_norm": "none"}),
     "nearest": ("nearest", 3, {}),
     "nearest, max": ("nearest", 3, {"bank": "max", "size": 150, "k": 2}),
     "nearest, coreset": ("nearest", 3, {"bank": "rgb", "choose": "coreset", "size": 30}),
@@ -77,7 +91,8 @@ def samples(n: int) -> list[Features]:
                 for view in (view2, view3)]
         foreground = (row - 9) ** 2 / 70 + (column - 12 - i) ** 2 / (140 - 20 * i) < 1
         meta = {"family": "descriptors", "standardise": ["rgb", "xyz"]}
-        found.append(Features(*maps, foreground, np.zeros((*SIZE, 3), np.float32), meta))
+        cloud = np.stack([column + 1, row + 1, 500 + maps[1].dense()[..., 0].numpy()], -1) * 1e-3 * foreground[..., None]
+        found.append(Features(*maps, foreground, cloud.astype(np.float32), meta))
     return found
 
 

@@ -128,7 +128,10 @@ def test_a_saved_model_keeps_its_anchor(samples, name, tmp_path):
     assert np.array_equal(again.score(samples[1]).map, model.score(samples[1]).map)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "nearest"])
+PLAIN = ("btf", "patchcore", "m3dm", "nearest")  # they compare distances
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in PLAIN])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}
@@ -136,8 +139,9 @@ def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     assert np.isfinite(anchored).all() and not np.array_equal(plain, anchored)
 
 
-def test_nearest_takes_no_cosine_and_no_anchor(samples):
+@pytest.mark.parametrize("name", PLAIN)
+def test_banks_take_no_cosine_and_no_anchor(samples, name):
     with pytest.raises(UnknownName, match="anchor"):
-        METHODS["nearest"](anchor=1)
-    model = METHODS["nearest"](size=50).fit(samples)
+        METHODS[name](anchor=1)
+    model = METHODS[name]().fit(samples, progress=False)
     assert model.standardise.anchor == {"rgb": 0, "xyz": 0} and model.standardise.width("rgb") == samples[0].rgb.channels
