@@ -93,7 +93,11 @@ class Banked(Method):
     def fill(self, features: Sequence[Features], side: str, limit: int = 0) -> Memory:
         """The bank of one side; limit: its rows, where the setting `coreset` does not decide."""
         s = self.settings
-        images = [partial(lambda i: self.rows(features[i], side), i) for i in range(len(features))]
+
+        def rows(i: int) -> Float32[torch.Tensor, "n C"]:
+            return self.rows(features[i], side)
+
+        images = [partial(rows, i) for i in range(len(features))]
         return build(self.name, images, self.about(features, side), self.width(side), share=s.coreset, limit=limit,
                      sampling=s.sampling, projection=s.projection, seed=self.seed, device=self.device)
 

@@ -111,7 +111,7 @@ class Memory:
     owner  the image that each row is of, int64 (M,); -1 for rows of no image. `rows` and `owner` are the tensors to save.
     """
 
-    def __init__(self, rows: Float[torch.Tensor, "M C"], owner: Int64[torch.Tensor, " M"] | None = None,
+    def __init__(self, rows: Float[torch.Tensor, "M C"], owner: Int64[torch.Tensor, " _"] | None = None,
                  device: torch.device | str = "cpu") -> None:
         self.rows = rows.detach().float().to(device).contiguous()
         self.owner = torch.zeros(len(rows), dtype=torch.int64) if owner is None else owner.cpu()

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from mmadlib.checks import check_fields
 from mmadlib.errors import MissingModality
 from mmadlib.features.field import Features
 from mmadlib.methods.banked import Banked, BankSettings
-from mmadlib.methods.btf.fpfh import CHANNELS, fpfh, thinned, valid_points
+from mmadlib.methods.btf.histograms import CHANNELS, fpfh, thinned, valid_points
 from mmadlib.methods.patch_rows import Cells, cells_of, levels, of_image, pooled
 from mmadlib.methods.token_grid import cells, grid_size
 
@@ -95,20 +95,25 @@ class BTF(Banked):
         self.scale = torch.ones(len(self.parts))
         if not self.settings.normalised:
             return
-        for i, part in enumerate(self.parts):
-            n, total, squares = 0, torch.zeros(()), torch.zeros(())
-            for f in features:
-                rows = self.part(f, part).rows.double()
-                n, total, squares = n + len(rows), total + rows.sum(0), squares + (rows**2).sum()
-            spread = (squares / max(n, 1) - ((total / max(n, 1)) ** 2).sum()).clamp_min(0).sqrt().float()
-            self.scale[i] = spread if spread > 0 else 1.0
+        n, total, squares = 0, [torch.zeros(())] * len(self.parts), torch.zeros(len(self.parts), dtype=torch.float64)
+        for f in features:
+            found, valid = self.found(f)
+            rows = [part.values[valid].double() for part in found]
+            n, total = n + len(rows[0]), [t + r.sum(0) for t, r in zip(total, rows, strict=True)]
+            squares += torch.stack([(r**2).sum() for r in rows])
+        spread = (squares / max(n, 1) - torch.stack([((t / max(n, 1)) ** 2).sum() for t in total])).clamp_min(0).sqrt()
+        self.scale = torch.where(spread > 0, spread, 1.0).float()
 
     def cells(self, features: Features, side: str) -> Cells:
+        found, valid = self.found(features)
         weight = [1.0 if part == "rgb" else self.settings.fpfh_weight for part in self.parts]
-        found = [self.part(features, part) for part in self.parts]
         values = [f.values * (w / float(scale)) for f, w, scale in zip(found, weight, self.scale, strict=True)]
-        valid = torch.stack([f.valid for f in found]).all(0)
         return Cells(torch.cat(values, 1), valid, found[0].grid)
+
+    def found(self, features: Features) -> tuple[list[Cells], Bool[torch.Tensor, " cells"]]:
+        """The parts of the patches as they are, and which cells have all of them."""
+        found = [self.part(features, part) for part in self.parts]
+        return found, torch.stack([f.valid for f in found]).all(0)
 
     def part(self, features: Features, part: str) -> Cells:
         """One part of the patches as it is. Raises MissingModality."""

@@ -104,15 +104,18 @@ class M3DM(Banked):
         return torch.tensor([mean, std**0.5 if std > 0 else 1.0])
 
     def train_fusion(self, features: Sequence[Features], progress: bool) -> None:
-        """UFF on pairs of patches of all training images, drawn anew for every update."""
-        s, pairs = self.settings, [self.pair(f) for f in features]
-        if s.uff_pairs == "published":
-            for i, f in enumerate(features):
-                (x, _), r = pairs[i], self.plain(f, "rgb")
-                order = torch.from_numpy(published_order(len(r.values), len(x.values)))
-                pairs[i] = x, Cells(r.values[order], x.valid, x.grid)
-        x, r = (torch.cat([pair[side].rows for pair in pairs]).to(self.device) for side in (0, 1))
-        self.uff, self.losses = fitted_fusion(x, r, s, self.seed, progress)
+        """UFF on pairs of patches of all training images, of each no more than the updates can look at."""
+        s, pairs = self.settings, []
+        most = -(-s.uff_steps * s.uff_patches // len(features))
+        for i, f in enumerate(features):
+            x, r = self.pair(f)
+            if s.uff_pairs == "published":
+                plain = self.plain(f, "rgb").values
+                r = Cells(plain[torch.from_numpy(published_order(len(plain), len(x.values)))], x.valid, x.grid)
+            n = len(x.rows)
+            some = torch.from_numpy(np.sort(np.random.default_rng([self.seed, i]).choice(n, min(most, n), replace=False)))
+            pairs.append((x.rows[some].to(self.device), r.rows[some].to(self.device)))
+        self.uff, self.losses = fitted_fusion(*map(torch.cat, zip(*pairs, strict=True)), s, self.seed, progress)
 
     def fill(self, features: Sequence[Features], side: str, limit: int = 0) -> Memory:
         """The bank of one side; of 3D, which comes first, the row of zeros is the last one and not counted."""
@@ -156,15 +159,15 @@ class M3DM(Banked):
         found = {side: self.judge(features, side, None if image is None else self.banks[side].without(image))
                  for side in self.sides}
         maps = {side: amap for side, (amap, _) in found.items()}
-        return maps, np.array([self.l(side) * s for side, (_, s) in found.items()])
+        return maps, np.array([self.lam(side) * s for side, (_, s) in found.items()])
 
-    def l(self, side: str) -> float:  # noqa: E743 - lambda of the paper
-        """lambda of a bank; 1 where it is the only one."""
+    def lam(self, side: str) -> float:
+        """The lambda of a bank; 1 where it is the only one."""
         return getattr(self.settings, f"weight_{side}") if len(self.sides) > 1 else 1.0
 
     def smoothed(self, side: str, amap: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
         """l A of one bank."""
-        return np.float32(self.l(side)) * smooth(amap, self.settings.smooth)
+        return np.float32(self.lam(side)) * smooth(amap, self.settings.smooth)
 
     def score(self, features: Features) -> Scores:
         """The weighted sums of the banks' maps and image scores."""

@@ -16,7 +16,7 @@ from mmadlib.features.field import FeatureMap, Features
 from mmadlib.features.operators import bilinear
 from mmadlib.methods import METHODS, patch_rows
 from mmadlib.methods.btf import VARIANTS, fpfh
-from mmadlib.methods.btf.fpfh import thinned, valid_points
+from mmadlib.methods.btf.histograms import thinned, valid_points
 from mmadlib.methods.memory import Memory
 from mmadlib.methods.scoring import smooth
 from mmadlib.methods.token_grid import to_pixels
@@ -57,7 +57,7 @@ def test_fpfh_is_the_official_one(golden):
     found = fpfh(cloud, valid_points(cloud))
     assert_whole(found.transpose(2, 0, 1), golden["fpfh_test"], 1e-3)
     patches = BTF(**PUBLISHED | {"parts": "fpfh"})
-    patches.standardise.fit([recorded(golden, "test")])
+    patches.standardise.fit([recorded(golden, "test")]).extraction = recorded(golden, "test").extraction
     patches.scale = torch.ones(1)
     assert_whole(patches.cells(recorded(golden, "test"), "fpfh").rows, golden["patch28"], 1e-3)
 
@@ -70,7 +70,7 @@ def test_distances_map_and_score_of_shape_are_the_official_ones(golden):
     ours = BTF(**PUBLISHED | {"parts": "fpfh"}).fit(train, progress=False).banks["fpfh"]
     model.banks["fpfh"] = Memory(bank[golden["coreset"].astype(np.int64)])
     reach = [m.nearest(bank)[0].max().item() for m in (model.banks["fpfh"], ours)]
-    assert reach[1] == pytest.approx(reach[0], rel=0.02), "in half precision officially: other rows, as good a cover"
+    assert reach[1] <= reach[0] < 1.05 * reach[1], "in half precision officially: other rows, hardly a worse cover"
     found = model.cells(recorded(golden, "test"), "fpfh")
     distance = model.banks["fpfh"].nearest(found.rows)[0][:, 0]
     np.testing.assert_allclose(distance, golden["fpfh.min_dist"], atol=1e-3)
@@ -107,7 +107,7 @@ def test_neighbour_caps_decide_and_radii_do_not(monkeypatch):
     sample = dome(48)
     valid = valid_points(sample.xyz)
     found = fpfh(sample.xyz, valid)
-    monkeypatch.setattr("mmadlib.methods.btf.fpfh.FPFH_RADIUS", 10.0)
+    monkeypatch.setattr("mmadlib.methods.btf.histograms.FPFH_RADIUS", 10.0)
     np.testing.assert_array_equal(fpfh(sample.xyz, valid), found)
     assert not np.array_equal(fpfh(sample.xyz, valid, neighbours=20), found)
     assert not np.array_equal(fpfh(sample.xyz, valid, normal_neighbours=10), found)
@@ -128,7 +128,7 @@ def test_both_parts_weigh_the_same_when_normalised(parts):
     model = BTF(coreset=1.0).fit(parts, progress=False)
     rows = model.banks["rgb+fpfh"].rows
     for block in (rows[:, :-33], rows[:, -33:]):
-        assert (block - block.mean(0)).square().sum(1).mean().sqrt().item() == pytest.approx(1, rel=0.05)
+        assert (block - block.mean(0)).square().sum(1).mean().sqrt().item() == pytest.approx(1, rel=1e-4)
     plain = BTF(coreset=1.0, normalised=False).fit(parts, progress=False).banks["rgb+fpfh"].rows
     length = plain[:, -33:].norm(dim=1).mean() / plain[:, :-33].norm(dim=1).mean()
     assert 20 < length < 80, "shape outweighs colour"
