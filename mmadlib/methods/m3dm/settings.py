@@ -17,6 +17,8 @@ CORESETS = ("own", "m3dm")
 
 @dataclass(frozen=True)
 class Settings(BankSettings):
+    # image AUROC on learned features, data seed 0, 4 shots: without re-weighting keyed .889, organic .767; with it .828, .706
+    reweight: str = "none"
     banks: str = "double"  # double: 3D and RGB | triple: the fused patches, too | rgb | xyz | fusion
     rgb_grid: int = 56  # RGB patches a side at most; published: 28
     xyz_grid: int = 56  # 3D and fused patches a side at most
@@ -44,7 +46,7 @@ SLIPS = {"rgb_grid": 28, "masked": False, "standardised": False, "smooth": "pil4
          "coreset_rule": "m3dm", "weight_rgb": 0.1, "dlf": "sgd_ocsvm"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "published": SLIPS | {"banks": "triple", "zero_row": True, "uff_pairs": "published"},
+    "published": SLIPS | {"banks": "triple", "zero_row": True, "uff_pairs": "published", "reweight": "btf"},
     "published_double": SLIPS | {"banks": "double", "reweight": "m3dm_double"},
     "published_rgb": SLIPS | {"banks": "rgb", "reweight": "m3dm_single"},
     "published_xyz": SLIPS | {"banks": "xyz", "reweight": "m3dm_single"},
@@ -59,7 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "linear": {"dlf": "linear"},
     "plain_sum": {"dlf": "none"},
     "thousandth": {"reweight": "m3dm_double"},
-    "no_reweighting": {"reweight": "none"},
+    "reweighted": {"reweight": "btf"},
     "whole_picture": {"masked": False},
     "pil4": {"smooth": "pil4"},
 }

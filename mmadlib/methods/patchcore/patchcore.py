@@ -34,7 +34,9 @@ class Settings(BankSettings):
     modality: str = "rgb"  # rgb | xyz
     dialect: str = "amazon"  # amazon: squared distances | line: distances; how the whole picture is made into patches
     grid: int = 56  # patches a side at most
-    neighbourhood: int = 3  # cells a side that a patch is the mean of, odd; 1: itself
+    # cells a side that a patch is the mean of, odd; published: 3. Tokens at twice the picture's size see their surroundings as
+    # they are: image AUROC with 1 / 3 on learned features, data seed 0, 4 shots: keyed .776 / .509, organic .703 / .623
+    neighbourhood: int = 1
     width: int = 0  # numbers in a patch of the amazon dialect on the whole picture; 0: those of the features
     reweight: str = "none"
     sampling: str = "approximate"
@@ -48,7 +50,7 @@ class Settings(BankSettings):
             raise SettingsError(f"setting neighbourhood={self.neighbourhood}: an odd number of cells has a middle")
 
 
-WHOLE = {"masked": False, "standardised": False}
+WHOLE = {"masked": False, "standardised": False, "neighbourhood": 3}
 LINE = {"dialect": "line", "reweight": "btf", "sampling": "greedy", "projection": "sparse"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -59,7 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "line": LINE,
     "fast": {"coreset": 0.01},
     "all_patches": {"coreset": 1.0},
-    "single_cells": {"neighbourhood": 1},
+    "neighbourhood": {"neighbourhood": 3},
     "exact_search": {"sampling": "exact"},
     "whole_picture": {"masked": False},
     "pil4": {"smooth": "pil4"},

@@ -17,7 +17,8 @@ from mmadlib.methods.m3dm.fusion import info_nce, rate
 from mmadlib.methods.patch_rows import Cells
 
 M3DM = METHODS["m3dm"]
-SLIPS = {"bank_norm": "m3dm", "coreset_rule": "m3dm", "smooth": "pil4", "masked": False, "weight_rgb": 0.1}
+SLIPS = {"bank_norm": "m3dm", "coreset_rule": "m3dm", "smooth": "pil4", "masked": False, "weight_rgb": 0.1,
+         "reweight": "btf"}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,8 @@ def test_three_banks_score_as_officially(scored):
 
 @pytest.mark.parametrize("side", ["xyz", "rgb"])
 def test_two_banks_divide_by_a_thousand(scored, side):
-    model = Given(coreset=1.0, dlf="none", reweight="m3dm_double", **SLIPS).fit([recorded_bank(scored)], progress=False)
+    model = Given(**SLIPS | {"coreset": 1.0, "dlf": "none", "reweight": "m3dm_double"})
+    model.fit([recorded_bank(scored)], progress=False)
     s = model.judge(recorded_part(scored), side)[1]
     assert s == pytest.approx(float(scored[f"double.{side}.s"]) * 1000, rel=1e-4)
 
@@ -102,7 +104,8 @@ def test_the_plain_sum_is_the_sum(scored):
 
 
 def test_single_banks_score_as_officially(scored):
-    own = Given(banks="rgb", coreset=1.0, reweight="m3dm_single", **SLIPS).fit([recorded_bank(scored)], progress=False)
+    own = Given(**SLIPS | {"banks": "rgb", "coreset": 1.0, "reweight": "m3dm_single"})
+    own.fit([recorded_bank(scored)], progress=False)
     np.testing.assert_allclose(own.norm["rgb"], scored["rgb_only.mean_std"], rtol=1e-5)
     found = own.score(recorded_part(scored))
     assert found.image == pytest.approx(float(scored["rgb_only.s"]), abs=1e-5)
