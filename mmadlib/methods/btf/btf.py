@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from mmadlib.checks import check_fields
 from mmadlib.errors import MissingModality
@@ -139,12 +139,8 @@ class BTF(Banked):
         if not s.masked:
             return of_image(pooled([torch.from_numpy(found).permute(2, 0, 1)], grid))
         inside = cells(chosen, grid)
-        return Cells(self.mean(inside, found), torch.from_numpy(np.diff(inside.indptr) > 0), grid)
-
-    @staticmethod
-    def mean(inside: Any, found: Float32[np.ndarray, "H W 33"]) -> Float32[torch.Tensor, "cells 33"]:
-        """Mean histograms of the points in each cell."""
-        return torch.from_numpy(inside @ found.reshape(-1, CHANNELS))
+        mean = torch.from_numpy(np.asarray(inside @ found.reshape(-1, CHANNELS)))
+        return Cells(mean, torch.from_numpy(np.diff(inside.indptr) > 0), grid)
 
     def state(self) -> dict[str, torch.Tensor]:
         return super().state() | {"scale": self.scale}

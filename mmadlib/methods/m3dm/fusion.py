@@ -8,7 +8,6 @@ anchor. Source: nomewang/M3DM models/feature_fusion.py, fusion_pretrain.py.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,15 +15,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import nn
 
+from mmadlib.methods.m3dm.settings import Settings
 from mmadlib.methods.training import train
-
-if TYPE_CHECKING:
-    from mmadlib.methods.m3dm.settings import Settings
 
 HEAD, EXPANSION = 256, 4
 BETAS = (0.9, 0.95)  # of AdamW
 WARM_UP = 1 / 3  # of all steps: one epoch of three
-PAIRS = ("correct", "published")
 
 
 class Block(nn.Module):

@@ -115,14 +115,14 @@ class M3DM(Banked):
             n = len(x.rows)
             some = torch.from_numpy(np.sort(np.random.default_rng([self.seed, i]).choice(n, min(most, n), replace=False)))
             pairs.append((x.rows[some].to(self.device), r.rows[some].to(self.device)))
-        self.uff, self.losses = fitted_fusion(*map(torch.cat, zip(*pairs, strict=True)), s, self.seed, progress)
+        all_x, all_r = (torch.cat(part) for part in zip(*pairs, strict=True))
+        self.uff, self.losses = fitted_fusion(all_x, all_r, s, self.seed, progress)
 
     def fill(self, features: Sequence[Features], side: str, limit: int = 0) -> Memory:
         """The bank of one side; of 3D, which comes first, the row of zeros is the last one and not counted."""
         s = self.settings
         if side != "xyz" and s.coreset_rule == "m3dm" and "xyz" in self.banks:
-            rows = int((self.banks["xyz"].owner >= 0).sum())
-            limit = max(1, int(s.coreset * rows))
+            limit = max(1, int(s.coreset * int((self.banks["xyz"].owner >= 0).sum())))
         memory = super().fill(features, side, limit)
         if side != "xyz" or not s.zero_row:
             return memory

@@ -8,11 +8,11 @@ from typing import Any
 from mmadlib.checks import check_fields
 from mmadlib.methods.banked import BankSettings
 from mmadlib.methods.m3dm.decision import RULES
-from mmadlib.methods.m3dm.fusion import PAIRS
 
 BANKS = {"double": ("xyz", "rgb"), "triple": ("xyz", "rgb", "fusion"), "rgb": ("rgb",), "xyz": ("xyz",), "fusion": ("fusion",)}
 NORMS = ("own", "m3dm", "none")
 CORESETS = ("own", "m3dm")
+PAIRS = ("correct", "published")
 
 
 @dataclass(frozen=True)
