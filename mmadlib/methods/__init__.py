@@ -3,6 +3,7 @@
 A new method is one file, or a room, and one line here.
 """
 
+from mmadlib.methods.ast import AST
 from mmadlib.methods.base import Method, Scores
 from mmadlib.methods.btf import BTF
 from mmadlib.methods.cfm import CFM
@@ -25,6 +26,11 @@ METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD,
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
            "btf": "BTF", "patchcore": "PatchCore", "m3dm": "M3DM", "nearest": "Nearest neighbour"}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, AST, Nearest)}
+
+# the names that papers print (results/published.csv)
+DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
+           "ast": "AST", "nearest": "Nearest neighbour"}
 
 __all__ = ["DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "Scores", "image_score", "normalise",
            "on_grid", "smooth", "to_pixels"]
