@@ -14,6 +14,7 @@ from mmadlib.methods.cpir import CPIR
 from mmadlib.methods.distances import image_score
 from mmadlib.methods.m3dm import M3DM
 from mmadlib.methods.mapper import GatedMapper, Mapper
+from mmadlib.methods.musc import MuSc
 from mmadlib.methods.nearest import Nearest
 from mmadlib.methods.patchcore import PatchCore
 from mmadlib.methods.pirn import PIRN
@@ -27,10 +28,12 @@ METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD,
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
            "btf": "BTF", "patchcore": "PatchCore", "m3dm": "M3DM", "nearest": "Nearest neighbour"}
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, AST, Nearest)}
+# of another contract: score_batch(features) judges a batch of unlabelled parts, no fit on good ones
+BATCH_METHODS: dict[str, type[MuSc]] = {cls.name: cls for cls in (MuSc,)}
 
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
            "ast": "AST", "nearest": "Nearest neighbour"}
 
-__all__ = ["DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "Scores", "image_score", "normalise",
-           "on_grid", "smooth", "to_pixels"]
+__all__ = ["BATCH_METHODS", "DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "MuSc", "Scores",
+           "image_score", "normalise", "on_grid", "smooth", "to_pixels"]

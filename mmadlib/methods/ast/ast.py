@@ -89,8 +89,8 @@ class AST(Trained):
         """x, m and the foreground of a sample. Raises SettingsError for a map of another size, MissingModality."""
         s = self.settings
         if grid_size(features.size, s.grid) != self.grid:
-            raise SettingsError(f"a map of {features.size} pixels does not fit the raster {self.grid} of the training; extract "
-                                "with the size option of the training")
+            raise SettingsError(f"a map of {features.size} pixels does not fit the raster {self.grid} of the training; "
+                                "extract with the size option of the training")
         maps = {side: self.standardise(features, side) for side in self.needs}  # refuses what is missing or made otherwise
         z, on = self.seen_depth(features)
         x = []

@@ -1,17 +1,17 @@
 """MuSc-V2: mutual scoring of unlabelled parts (Li, Xue, Zhou, TPAMI 2026, arXiv 2511.10047), on RGB, 3D or both.
 
-No good parts and no training: a batch of parts, good and bad mixed, is its own reference. Normal tokens have a close partner in
-most parts, defects in few: a token's score is the mean of the lowest 30 % of its distances to the other parts.
+No good parts and no training: a batch of parts, good and bad mixed, is its own reference. Normal tokens have a close partner
+in most parts, defects in few: a token's score is the mean of the lowest 30 % of its distances to the other parts.
 
 Symbols: A_i (T_i, R) distance of each token of part i to the nearest token of each of the R = N - 1 others (mutual.py); CAE
-(enhance.py), SNAMD (aggregate.py) and RsCon (rescore.py) are switches. Both sides lie on one raster of cells, so token t of one
-side belongs to token t of the other, and the paper's grouping of points (IPG) and its match of groups with patches are not
-needed: features hold no centres of groups, and IPG changes the groups before the encoder sees them. Source of the published
-forms: HUST-SLOW/MuSc-V2 (MIT); of the paper only the abstract was at hand.
+(enhance.py), SNAMD (aggregate.py) and RsCon (rescore.py) are switches. Both sides lie on one raster of cells, so token t of
+one side belongs to token t of the other, and the paper's grouping of points (IPG) and its match of groups with patches are
+not needed: features hold no centres of groups, and IPG changes the groups before the encoder sees them. Source of the
+published forms: HUST-SLOW/MuSc-V2 (MIT); of the paper only the abstract was at hand.
 
-The setting is transductive: a score depends on the batch. Known limits: the same defect in more than about `share` of the parts
-counts as normal; a rare but legal variant scores high; a normal patch in a wrong place is normal; values do not carry over to
-another batch.
+The setting is transductive: a score depends on the batch. Known limits: the same defect in more than about `share` of the
+parts counts as normal; a rare but legal variant scores high; a normal patch in a wrong place is normal; values do not carry
+over to another batch.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32, Float64
 
 from mmadlib.errors import SettingsError, TrainingError
 from mmadlib.features.field import Features
 from mmadlib.methods.base import Method, Scores
-from mmadlib.methods.musc.aggregate import aggregated
 from mmadlib.methods.musc.enhance import enhanced
 from mmadlib.methods.musc.mutual import both_minima, lowest, mutual_distances
+from mmadlib.methods.musc.raster import chosen, cornered, scaled, spread
 from mmadlib.methods.musc.rescore import min_max, rescored
 from mmadlib.methods.musc.settings import MODALITIES, VARIANTS, Settings
 from mmadlib.methods.scoring import smooth
@@ -45,10 +45,10 @@ Tokens = dict[str, list[Float32[torch.Tensor, "T _C"]]]  # of a part: by side, l
 class MuSc(Method):
     """`score_batch` judges a batch as a whole. parts: "rgb", "xyz", the token scores of a side on the pixels, raw.
 
-    As a Method, `fit` keeps a batch and `score` compares one part with it: a part of the batch without itself, a new one with
-    all. A bank of good parts alone makes it a nearest-neighbour bank, part by part. Re-scoring is of a batch: `score` gives the
-    maximum of the map. Tokens are compared by Euclidean distance, for which the anchor does nothing; it serves the cosines of
-    scale="unit", of SNAMD's weights there and of RsCon.
+    As a Method, `fit` keeps a batch and `score` compares one part with it: a part of the batch without itself, a new one
+    with all. A bank of good parts alone makes it a nearest-neighbour bank, part by part. Re-scoring is of a batch: `score`
+    gives the maximum of the map. Tokens are compared by Euclidean distance, for which the anchor does nothing; it serves the
+    directions of scale="unit" and of RsCon.
     """
 
     name = "musc"
@@ -139,37 +139,18 @@ class MuSc(Method):
         s, grid = self.settings, grid_size(features.size, self.settings.grid)
         maps = {side: self.standardise(features, side, self.device) for side in self.needs}
         coarse = on_grid({side: m for side, m in maps.items() if not on_raster(m, grid)}, self.seen(features), grid)
-        valid, found = self.chosen(coarse.valid, grid), Tokens()
+        valid, found = chosen(coarse.valid, grid, s.every), Tokens()
         for side, fmap in maps.items():
             x, n = coarse.tokens(side) if side in coarse.maps else fmap.tokens, getattr(s, f"{side}_layers")
             if x.shape[1] % n:
                 raise SettingsError(f"{side}_layers={n}: {x.shape[1]} channels are not so many equal layers; set it to 1")
             width = getattr(features, side).channels // n
-            found[side] = [self.scaled(layer, coarse.valid, grid, width)[valid] for layer in x.chunk(n, dim=1)]
+            found[side] = [scaled(layer, coarse.valid, grid, width, s)[valid] for layer in x.chunk(n, dim=1)]
         return found, valid
 
     def seen(self, features: Features) -> Bool[np.ndarray, "H W"]:
         """The pixels that count."""
         return features.foreground if self.settings.masked else np.ones_like(features.foreground)
-
-    def chosen(self, valid: Bool[torch.Tensor, " cells"], grid: tuple[int, int]) -> Bool[torch.Tensor, " cells"]:
-        """Of the valid cells those that are compared: all, or those on every n-th diagonal."""
-        row, column = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-        return valid & ((row + column) % self.settings.every == 0).flatten()
-
-    def scaled(self, x: Float32[torch.Tensor, "cells C"], seen: Bool[torch.Tensor, " cells"], grid: tuple[int, int],
-               width: int) -> Float32[torch.Tensor, "cells C"]:
-        """Tokens of a layer, `width` channels and perhaps an anchor, brought to one scale, and aggregated if wanted."""
-        s = self.settings
-
-        def scale(x: torch.Tensor) -> torch.Tensor:
-            return F.normalize(x, dim=1) if s.scale == "unit" else x / width**0.5
-
-        if s.aggregate == "none":
-            return scale(x)
-        x, taken = (x, torch.ones_like(seen)) if s.aggregate == "published" else (scale(x), seen)
-        around = aggregated(x.reshape(*grid, -1), taken.reshape(grid).to(x.device), s.windows).reshape(x.shape)
-        return scale(around) if s.aggregate == "published" or s.scale == "unit" else around
 
     def scores(self, features: Features, found: Mapping[str, Float32[torch.Tensor, " T"]]) -> Scores:
         """The maps of a part from its token scores by side; none for a part without foreground."""
@@ -178,13 +159,14 @@ class MuSc(Method):
             nothing = np.zeros(features.size, np.float32)
             return Scores(nothing, 0.0, dict.fromkeys(self.needs, nothing))
         seen = self.seen(features)
-        valid = self.chosen(on_grid({}, seen, grid).valid, grid)
-        parts = {side: (cornered if s.corners else to_pixels)(values.cpu(), valid, grid, seen) for side, values in found.items()}
+        valid, up = on_grid({}, seen, grid).valid, cornered if s.corners else to_pixels
+        some = chosen(valid, grid, s.every)
+        parts = {side: up(*spread(values.cpu(), some, valid, grid), grid, seen) for side, values in found.items()}
         weight = {side: 1 / float(self.typical[side].clamp_min(1e-12)) if s.fusion == "balanced" else 1.0 for side in parts}
         smoothed = smooth(np.sum([parts[side] * np.float32(weight[side]) for side in parts], axis=0), s.smooth)
         return Scores(smoothed, float(smoothed.max()), parts)
 
-    def salient(self, place: int, found: Mapping[str, Float32[torch.Tensor, " T"]]) -> Float32[torch.Tensor, " F"]:
+    def salient(self, place: int, found: Mapping[str, Float32[torch.Tensor, " T"]]) -> Float64[torch.Tensor, " F"]:
         """What RsCon compares of a part: of each side the token with the largest score, of its middle layer.
 
         Each side of length 1 but for "published", where tokens are as they are.
@@ -211,12 +193,3 @@ class MuSc(Method):
         self.bank = {place: {side: [layer[i] for layer in layers] for side, layers in split.items()}
                      for i, place in enumerate(places)}
         self.typical = {side: state[f"typical.{side}"] for side in self.needs}
-
-
-def cornered(values: Float[torch.Tensor, " n"], valid: Bool[torch.Tensor, " cells"], grid: tuple[int, int],
-             seen: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
-    """`to_pixels` as published: the outermost cells lie on the outermost pixels (align_corners)."""
-    plane = torch.zeros(len(valid))
-    plane[valid] = values.float()
-    pixels = F.interpolate(plane.reshape(1, 1, *grid), seen.shape, mode="bilinear", align_corners=True)[0, 0].numpy()
-    return np.where(seen, pixels, 0).astype(np.float32)

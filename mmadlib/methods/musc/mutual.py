@@ -18,21 +18,23 @@ TABLE = 2**19  # distances held at once: a table of 2 MiB stays in the cache of 
 NEAR = 1e-3  # squared distance, in units of the token's own square, below which products have lost their digits
 MOST = 2**33  # bytes of the distances of one side
 
-Rows = Float32[torch.Tensor, "T C"]
 
-
-def terms(x: Rows) -> tuple[Float32[torch.Tensor, "T D"], Float32[torch.Tensor, "T D"]]:
+def terms(x: Float32[torch.Tensor, "T C"]) -> tuple[Float32[torch.Tensor, "T D"], Float32[torch.Tensor, "T D"]]:
     """(p, q) of the rows x, D = C + 2, with |x_i - y_j|^2 = p(x)_i . q(y)_j: a matrix product is the table."""
     squares, one = (x**2).sum(1, keepdim=True), torch.ones_like(x[:, :1])
     return torch.cat([-2 * x, squares, one], 1), torch.cat([x, one, squares], 1)
 
 
-def both_minima(x: Rows, y: Rows) -> tuple[Float32[torch.Tensor, " T"], Float32[torch.Tensor, " U"]]:
+def both_minima(x: Float32[torch.Tensor, "T C"],
+                y: Float32[torch.Tensor, "U C"]) -> tuple[Float32[torch.Tensor, " T"], Float32[torch.Tensor, " U"]]:
     """Euclidean distance of each row of x to the nearest row of y, and of each row of y to that of x, from one table.
 
-    In chunks of rows, so that at most about TABLE distances exist. Products lose digits near zero, so a small distance is
-    taken from the difference to the nearest row: it is exactly 0 for equal rows.
+    In chunks of rows, so that at most about TABLE distances exist. Products lose digits far from zero, so tokens are counted
+    from their mean; and near zero, so a small distance is taken from the difference to the nearest row: it is exactly 0 for
+    equal rows.
     """
+    centre = y.mean(0)
+    x, y = x - centre, y - centre
     (p, mine), (theirs, q), size = terms(x), terms(y), max(1, TABLE // len(y))
     columns, rows = torch.full_like(q[:, 0], torch.inf), []
     for some in p.split(size):
@@ -42,8 +44,8 @@ def both_minima(x: Rows, y: Rows) -> tuple[Float32[torch.Tensor, " T"], Float32[
     return refined(x, p, y, q, torch.cat(rows)), refined(y, theirs, x, mine, columns)
 
 
-def refined(x: Rows, p: Float32[torch.Tensor, "T D"], y: Float32[torch.Tensor, "U C"], q: Float32[torch.Tensor, "U D"],
-            squares: Float32[torch.Tensor, " T"]) -> Float32[torch.Tensor, " T"]:
+def refined(x: Float32[torch.Tensor, "T C"], p: Float32[torch.Tensor, "T D"], y: Float32[torch.Tensor, "U C"],
+            q: Float32[torch.Tensor, "U D"], squares: Float32[torch.Tensor, " T"]) -> Float32[torch.Tensor, " T"]:
     """Distances from their squares, small ones from the difference to the nearest row of y."""
     found = squares.clamp_min(0).sqrt()
     near = squares < NEAR * p[:, -2]
@@ -52,7 +54,7 @@ def refined(x: Rows, p: Float32[torch.Tensor, "T D"], y: Float32[torch.Tensor, "
     return found
 
 
-def mutual_distances(parts: Sequence[Rows], progress: bool = False,
+def mutual_distances(parts: Sequence[Float32[torch.Tensor, "_T C"]], progress: bool = False,
                      label: str = "musc") -> list[Float32[torch.Tensor, "_T R"]]:
     """A_i of every part: distance of each of its T_i tokens to the nearest one in each of the R = N - 1 others, in order.
 
@@ -60,8 +62,8 @@ def mutual_distances(parts: Sequence[Rows], progress: bool = False,
     """
     n = len(parts)
     if (size := 4 * (n - 1) * sum(map(len, parts))) > MOST:
-        raise SettingsError(f"the distances of {n} parts with {sum(map(len, parts)) // n} tokens take {size / 2**30:.1f} GiB a "
-                            f"side, at most {MOST / 2**30:.0f} are allowed; score smaller batches, set every=2 or a smaller grid")
+        raise SettingsError(f"the distances of {n} parts with {sum(map(len, parts)) // n} tokens take {size / 2**30:.1f} GiB "
+                            f"a side, more than {MOST / 2**30:.0f}; score smaller batches, or set every=2 or a smaller grid")
     A = [x.new_empty(len(x), n - 1) for x in parts]
     for i, j in bar(list(combinations(range(n), 2)), label, progress):
         A[i][:, j - 1], A[j][:, i] = both_minima(parts[i], parts[j])

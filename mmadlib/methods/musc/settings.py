@@ -41,7 +41,7 @@ class Settings:
         check_fields(self, least={"grid": 0, "every": 1, "rgb_layers": 1, "xyz_layers": 1, "window": 1}, choices=CHOICES,
                      shares=["share"], not_negative=["anchor"])
         if self.every > 3:
-            raise SettingsError(f"setting every={self.every}: beyond 3 some pixels have no cell near them; take a smaller grid")
+            raise SettingsError(f"setting every={self.every}: beyond 3 some pixels have no cell near; take a smaller grid")
         if not self.windows or any(r % 2 == 0 for r in self.windows):
             raise SettingsError(f"setting degrees={self.degrees!r}: odd whole numbers are needed, such as '1 3 5'")
         if self.cae and self.modality == "both" and self.rgb_layers != self.xyz_layers:
@@ -58,8 +58,8 @@ class Settings:
 PUBLISHED = {"masked": False, "scale": "unit", "anchor": 0.0, "aggregate": "published", "cae": True, "ties": "stable",
              "fusion": "plain", "corners": True, "rescore": "published", "smooth": "none"}
 VARIANTS: dict[str, dict] = {
-    "default": {}, "published": PUBLISHED, "rgb": {"modality": "rgb"}, "xyz": {"modality": "xyz"}, "plain": {"fusion": "plain"},
-    "cae": {"cae": True}, "snamd": {"aggregate": "clean"}, "rscon": {"rescore": "clean"},
+    "default": {}, "published": PUBLISHED, "rgb": {"modality": "rgb"}, "xyz": {"modality": "xyz"},
+    "plain": {"fusion": "plain"}, "cae": {"cae": True}, "snamd": {"aggregate": "clean"}, "rscon": {"rescore": "clean"},
     "rscon_published": {"rescore": "published"}, "unit": {"scale": "unit"}, "every_2": {"every": 2},
     "share_0.1": {"share": 0.1}, "share_0.5": {"share": 0.5}, "share_1": {"share": 1.0},
 }

@@ -17,7 +17,8 @@ from mmadlib.methods.ast.settings import PUBLISHED
 from mmadlib.methods.ast.student import Student, imitation_error
 
 SMALL = {"packing": 4, "grid": 6, "flow_hidden": 6, "position": 8, "student_width": 9, "student_blocks": 2, "anchor": 0.0}
-QUICK = {"steps": 3, "grid": 12, "packing": 2}
+QUICK = {"steps": 5, "batch": 4, "grid": 12, "packing": 2, "flow_hidden": 8, "flow_blocks": 2, "student_width": 8,
+         "student_blocks": 1}
 LAYERS = {"conv1": "enter.0", "conv2": "leave", "l1": "layers.0", "bn1": "layers.1", "l2": "layers.3", "bn2": "layers.4"}
 
 
@@ -114,7 +115,7 @@ def stirred(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 def test_the_flow_can_be_inverted():
     flow, condition = stirred(Flow(9, 8, 4)), position_code(4, (5, 6)).expand(2, -1, -1, -1)
-    x = torch.randn(2, 9, 5, 6)
+    x = torch.randn(2, 9, 5, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(flow.inverse(flow(x, condition)[0], condition), x, atol=1e-4, rtol=0)
 
 
@@ -145,16 +146,14 @@ def test_the_student_sees_the_position():
 
 
 def test_fit_trains_the_teacher_then_the_student(samples):
-    model = AST(**QUICK).fit(samples, progress=False)
-    assert [list(step) for step in model.losses] == [["likelihood"]] * 3
-    assert [list(step) for step in model.imitation_losses] == [["imitation"]] * 3
-    fresh = AST(**QUICK, seed=1)
-    fresh.standardise = model.standardise
-    more = AST(**QUICK | {"steps": 20}).fit(samples, progress=False)
-    assert more.losses[-1]["likelihood"] < more.losses[0]["likelihood"] - 0.5
-    assert more.imitation_losses[-1]["imitation"] < more.imitation_losses[0]["imitation"]
-    assert np.array_equal(model.score(samples[0]).map, AST(**QUICK).fit(samples, progress=False).score(samples[0]).map)
-    assert not np.array_equal(model.score(samples[0]).map, AST(**QUICK, seed=1).fit(samples).score(samples[0]).map)
+    """The same seed gives the same bits."""
+    model, again, other = (AST(seed=seed, **QUICK).fit(samples, progress=False) for seed in (0, 0, 1))
+    assert [list(step) for step in model.losses] == [["likelihood"]] * 5
+    assert [list(step) for step in model.imitation_losses] == [["imitation"]] * 5
+    assert model.losses[-1]["likelihood"] < model.losses[0]["likelihood"]
+    assert model.imitation_losses[-1]["imitation"] < model.imitation_losses[0]["imitation"]
+    maps = [m.score(samples[0]).map for m in (model, again, other)]
+    assert np.array_equal(maps[0], maps[1]) and not np.array_equal(maps[0], maps[2])
 
 
 def test_the_teacher_is_frozen_while_the_student_learns(samples, monkeypatch):
@@ -184,7 +183,7 @@ def test_both_image_scores_are_kept(samples, rule):
         image[kind] = model.score(samples[0]).image
     error = model.error(samples[0])[0]
     assert image["max_cells"] == float(error.max()) and image["mean"] == pytest.approx(model.score(samples[0]).map.mean())
-    assert image["max_map"] <= image["max_cells"] + 1e-6 if rule == "bilinear" else image["max_map"] <= 1.5 * image["max_cells"]
+    assert image["max_map"] <= image["max_cells"] * (1 + 1e-6 if rule == "bilinear" else 1.5)
 
 
 def test_a_squared_weight_counts_twice():
@@ -277,7 +276,8 @@ def test_settings_that_make_no_sense_are_refused(wrong, match):
 
 def test_maps_of_another_size_are_refused(samples):
     model = AST(**QUICK | {"grid": 0}).fit(samples, progress=False)
-    small = pixel_features(np.ones((100, 10), np.float32), np.ones((100, 8), np.float32), np.ones((10, 10), bool), "descriptors")
+    rgb, xyz = (np.ones((100, c), np.float32) for c in (10, 8))
+    small = pixel_features(rgb, xyz, np.ones((10, 10), bool), "descriptors")
     with pytest.raises(SettingsError, match="does not fit the raster"):
         model.score(small)
 
