@@ -28,6 +28,8 @@ LEAST: dict[str, dict[str, int]] = {
     "btf": {"grid": 1, "stride": 1, "normal_neighbours": 3, "fpfh_neighbours": 3},
     "patchcore": {"grid": 1, "neighbourhood": 1, "width": 0},
     "m3dm": {"rgb_grid": 1, "xyz_grid": 1, "uff_steps": 1, "uff_patches": 2},
+    "ast": {"grid": 0, "packing": 1, "dilation": 1, "fills": 0, "position": 0, "flow_hidden": 1, "flow_blocks": 1,
+            "student_width": 1, "student_blocks": 0, "pixels": 0, "epochs": 0, "steps": 1, "batch": 1},
     "nearest": {"size": 1, "k": 1},
 }
 BANK = ("sampling", "projection", "reweight", "smooth")
@@ -40,6 +42,7 @@ NAMES = {  # settings that are one of a few names
     "cmsa": ("branches", "bank_space", "fusion", "smooth", "align"),
     "btf": (*BANK, "parts"), "patchcore": (*BANK, "modality", "dialect"),
     "m3dm": (*BANK, "banks", "bank_norm", "coreset_rule", "dlf", "uff_pairs"),
+    "ast": ("mode", "foreground", "background", "weight", "upsample", "image_score", "smooth"),
     "nearest": ("bank", "choose", "smooth"),
 }
 NUMBERS = {  # settings that are a finite number, not negative
@@ -48,6 +51,8 @@ NUMBERS = {  # settings that are a finite number, not negative
     "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3"),
     "btf": ("coreset", "fpfh_weight"), "patchcore": ("coreset",),
     "m3dm": ("coreset", "weight_xyz", "weight_rgb", "weight_fusion", "uff_lr")}
+    "cpir": ("lr", "beta", "agg_power"), "ast": ("lr", "weight_decay"), "pirn": ("lr", "exponent", "eps"),
+    "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3")}
 
 
 def table(name: str) -> dict:

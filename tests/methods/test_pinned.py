@@ -70,6 +70,12 @@ CASES: dict[str, tuple[str, int, dict]] = {
                                     "uff_pairs": "published", "uff_steps": 3, "coreset": 0.3, "smooth": "pil4"}),
     "m3dm, linear": ("m3dm", 2, {"dlf": "linear", "reweight": "m3dm_double", "rgb_grid": 10}),
     "m3dm, fused": ("m3dm", 1, {"banks": "fusion", "uff_steps": 3, "bank_norm": "none"}),
+    "ast": ("ast", 3, BRIEF),
+    "ast, published forms": ("ast", 3, {
+        "epochs": 2, "batch": 2, "drop_last": True, "grid": 6, "packing": 3, "dilation": 4, "background": "keep", "fills": 1,
+        "fill_border": False, "weight": "m2", "upsample": "bicubic", "image_score": "mean", "smooth": "none"}),
+    "ast, rgb": ("ast", 1, BRIEF | {"mode": "rgb", "masked": False, "image_score": "max_cells", "flow_hidden": 5,
+                                    "student_width": 7, "position": 4}),
     "nearest": ("nearest", 3, {}),
     "nearest, max": ("nearest", 3, {"bank": "max", "size": 150, "k": 2}),
     "nearest, coreset": ("nearest", 3, {"bank": "rgb", "choose": "coreset", "size": 30}),

@@ -132,6 +132,7 @@ PLAIN = ("btf", "patchcore", "m3dm", "nearest")  # they compare distances
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in PLAIN])
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if getattr(method.SETTINGS(), "anchor", 0)])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}

@@ -22,7 +22,7 @@ class Settings(TrainSettings):
     Whole images train the networks, so `pixels` stays 0; likelihood and error are Euclidean, so there is no anchor.
     """
 
-    steps: int = 100  # of the teacher, then of the student, when epochs is 0
+    steps: int = 40  # of the teacher, then of the student, when epochs is 0
     batch: int = 2
     drop_last: bool = False  # of each pass, leave out the last batch if it is incomplete, unless it is the only one
     pixels: int = 0
