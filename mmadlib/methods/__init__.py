@@ -19,6 +19,7 @@ from mmadlib.methods.nearest import Nearest
 from mmadlib.methods.patchcore import PatchCore
 from mmadlib.methods.pirn import PIRN
 from mmadlib.methods.scoring import IMAGE_NORMS, normalise, smooth
+from mmadlib.methods.shape_guided import ShapeGuided
 from mmadlib.methods.token_grid import on_grid, to_pixels
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, BTF, PatchCore, M3DM,
@@ -30,6 +31,11 @@ DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, AST, Nearest)}
 # of another contract: score_batch(features) judges a batch of unlabelled parts, no fit on good ones
 BATCH_METHODS: dict[str, type[MuSc]] = {cls.name: cls for cls in (MuSc,)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, ShapeGuided, Nearest)}
+
+# the names that papers print (results/published.csv)
+DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
+           "shape_guided": "Shape-Guided", "nearest": "Nearest neighbour"}
 
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
