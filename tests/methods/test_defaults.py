@@ -30,6 +30,8 @@ LEAST: dict[str, dict[str, int]] = {
     "m3dm": {"rgb_grid": 1, "xyz_grid": 1, "uff_steps": 1, "uff_patches": 2},
     "ast": {"grid": 0, "packing": 1, "dilation": 1, "fills": 0, "position": 0, "flow_hidden": 1, "flow_blocks": 1,
             "student_width": 1, "student_blocks": 0, "pixels": 0, "epochs": 0, "steps": 1, "batch": 1},
+    "shape_guided": {"grid": 0, "points": 2, "width": 1, "code": 1, "layers": 0, "steps": 1, "epochs": 0, "batch": 2,
+                     "queries": 1, "k": 1, "k_rgb": 1, "nonzeros": 0, "rgb_grid": 1, "align_images": 1},
     "nearest": {"size": 1, "k": 1},
 }
 BANK = ("sampling", "projection", "reweight", "smooth")
@@ -43,6 +45,7 @@ NAMES = {  # settings that are one of a few names
     "btf": (*BANK, "parts"), "patchcore": (*BANK, "modality", "dialect"),
     "m3dm": (*BANK, "banks", "bank_norm", "coreset_rule", "dlf", "uff_pairs"),
     "ast": ("mode", "foreground", "background", "weight", "upsample", "image_score", "smooth"),
+    "shape_guided": ("branch", "fps_start", "atoms", "rgb_link", "align", "image", "fusion", "pixel_fusion", "smooth"),
     "nearest": ("bank", "choose", "smooth"),
 }
 NUMBERS = {  # settings that are a finite number, not negative
@@ -53,6 +56,7 @@ NUMBERS = {  # settings that are a finite number, not negative
     "m3dm": ("coreset", "weight_xyz", "weight_rgb", "weight_fusion", "uff_lr")}
     "cpir": ("lr", "beta", "agg_power"), "ast": ("lr", "weight_decay"), "pirn": ("lr", "exponent", "eps"),
     "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3")}
+    "shape_guided": ("mult", "mult_train", "lr")}
 
 
 def table(name: str) -> dict:

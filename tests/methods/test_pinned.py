@@ -22,6 +22,7 @@ from mmadlib.methods.pirn.settings import AS_NOTED
 PINNED = Path(__file__).with_name("pinned.json")
 SIZE, CELLS = (20, 28), (10, 14)  # pixels, and the tokens: four pixels share one
 BRIEF = {"steps": 3, "batch": 2}
+PATCHES = BRIEF | {"grid": 0, "points": 20, "width": 16, "code": 8, "layers": 2, "queries": 10, "rgb_grid": 10}
 # case -> method, number of training samples, settings
 CASES: dict[str, tuple[str, int, dict]] = {
     "cfm": ("cfm", 3, BRIEF),
@@ -76,6 +77,14 @@ CASES: dict[str, tuple[str, int, dict]] = {
         "fill_border": False, "weight": "m2", "upsample": "bicubic", "image_score": "mean", "smooth": "none"}),
     "ast, rgb": ("ast", 1, BRIEF | {"mode": "rgb", "masked": False, "image_score": "max_cells", "flow_hidden": 5,
                                     "student_width": 7, "position": 4}),
+    "shape_guided": ("shape_guided", 3, PATCHES),
+    "shape_guided, published": ("shape_guided", 2, PATCHES | {
+        "fps_start": "random", "epochs": 1, "mult": 10.0, "align": "first", "image": "patch", "smooth": "pil4"}),
+    "shape_guided, other": ("shape_guided", 3, PATCHES | {
+        "grid": 7, "rgb_link": "dilate2", "atoms": "unit", "nonzeros": 2, "k": 4, "k_rgb": 3, "fusion": "sum",
+        "pixel_fusion": "sum", "align_images": 2, "rgb_grid": 14}),
+    "shape_guided, one shot": ("shape_guided", 1, PATCHES | {"nonzeros": 0, "align": "off", "smooth": "none"}),
+    "shape_guided, rgb": ("shape_guided", 2, PATCHES | {"branch": "rgb"}),
     "nearest": ("nearest", 3, {}),
     "nearest, max": ("nearest", 3, {"bank": "max", "size": 150, "k": 2}),
     "nearest, coreset": ("nearest", 3, {"bank": "rgb", "choose": "coreset", "size": 30}),
@@ -99,6 +108,9 @@ def samples(n: int) -> list[Features]:
         meta = {"family": "descriptors", "standardise": ["rgb", "xyz"]}
         cloud = np.stack([column + 1, row + 1, 500 + maps[1].dense()[..., 0].numpy()], -1) * 1e-3 * foreground[..., None]
         found.append(Features(*maps, foreground, cloud.astype(np.float32), meta))
+        sheet = np.stack([column / 1000, row / 1000, 0.5 + np.sin(row / 3 + i) * np.cos(column / 4) / 500], -1)
+        cloud = np.where(foreground[..., None], sheet, 0).astype(np.float32)
+        found.append(Features(*maps, foreground, cloud, meta))
     return found
 
 

@@ -133,6 +133,7 @@ PLAIN = ("btf", "patchcore", "m3dm", "nearest")  # they compare distances
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in PLAIN])
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if getattr(method.SETTINGS(), "anchor", 0)])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("nearest", "shape_guided")])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}
@@ -145,4 +146,12 @@ def test_banks_take_no_cosine_and_no_anchor(samples, name):
     with pytest.raises(UnknownName, match="anchor"):
         METHODS[name](anchor=1)
     model = METHODS[name]().fit(samples, progress=False)
+@pytest.mark.parametrize("name", ["nearest", "shape_guided"])
+def test_methods_of_a_euclidean_distance_know_no_anchor(name):
+    with pytest.raises(UnknownName, match="anchor"):
+        METHODS[name](anchor=1)
+
+
+def test_nearest_takes_no_cosine_and_no_anchor(samples):
+    model = METHODS["nearest"](size=50).fit(samples)
     assert model.standardise.anchor == {"rgb": 0, "xyz": 0} and model.standardise.width("rgb") == samples[0].rgb.channels

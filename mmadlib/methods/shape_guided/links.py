@@ -37,3 +37,9 @@ def linked(under: Bool[np.ndarray, "P G"], grid: tuple[int, int], rule: str = "p
         found[:, step:] |= under[:, :-step]
         found[:, :-step] |= under[:, step:]
     return found
+
+
+def on_object(links: Bool[np.ndarray, "P G"], under: Bool[np.ndarray, "P G"]) -> Bool[np.ndarray, "P G"]:
+    """The links to cells that any patch touches, the others have no feature; the cells it touches of a patch without any."""
+    kept = links & under.any(0)
+    return np.where(kept.any(1, keepdims=True), kept, under)

@@ -30,7 +30,7 @@ class Memory:
         """From the codes of each image, the features on its RGB raster and which of these each code is linked to."""
         kept = [link.any(0) for link in links]
         rows = [torch.from_numpy(np.flatnonzero(some)) for some in kept]
-        both = sparse.block_diag([link[:, some] for link, some in zip(links, kept, strict=True)], "csr")
+        both = sparse.block_diag([sparse.csr_array(link[:, some]) for link, some in zip(links, kept, strict=True)], "csr")
         return cls(torch.cat(list(codes)), _owner(codes), torch.cat([x[row] for x, row in zip(rgb, rows, strict=True)]),
                    _owner(rows), sparse.csr_array(both))
 

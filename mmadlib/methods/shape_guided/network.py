@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 RADIUS = 0.5
+SPHERES = {"behind": (0.0, 0.0, RADIUS), "centre": (0.0, 0.0, 0.0)}  # name -> its middle, in the frame of a patch
 TINY = 1e-12  # below the root of a squared gradient
 
 
@@ -42,9 +43,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code and points -> signed distances; `layers` weight-normalised layers, 7 are published."""
+    """Code and points -> signed distances; `layers` weight-normalised layers, 7 are published.
 
-    def __init__(self, width: int = 512, code: int = 128, layers: int = 7) -> None:
+    sphere  where the field's first sphere lies: around the patch's mean ("centre", published), or touching it from behind,
+            z being the direction of view. A patch is a sheet, and a field that is negative on both sides of it learns to be
+            positive on both: |z| in place of z, with a kink where it should be 0
+    """
+
+    def __init__(self, width: int = 512, code: int = 128, layers: int = 7, sphere: str = "centre") -> None:
         super().__init__()
         self.code, self.point = nn.Linear(code, width), nn.Linear(3, width)
         self.both = nn.Linear(2 * width, width)
@@ -54,6 +60,8 @@ class Decoder(nn.Module):
             nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.out_features))
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.both.weight[:, width:])
+        with torch.no_grad():
+            self.point.bias -= self.point.weight @ torch.tensor(SPHERES[sphere])
         nn.init.normal_(self.out.weight, math.sqrt(math.pi / width), 1e-5)
         nn.init.constant_(self.out.bias, -RADIUS)
         for layer in self.hidden:
@@ -70,9 +78,9 @@ class Decoder(nn.Module):
 class SDF(nn.Module):
     """Both together: `encoder`, `decoder`."""
 
-    def __init__(self, width: int = 512, code: int = 128, layers: int = 7) -> None:
+    def __init__(self, width: int = 512, code: int = 128, layers: int = 7, sphere: str = "centre") -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(width, code), Decoder(width, code, layers)
+        self.encoder, self.decoder = Encoder(width, code), Decoder(width, code, layers, sphere)
 
     def pulled(self, code: Float[torch.Tensor, "P code"], queries: Float[torch.Tensor, "P n 3"],
                differentiable: bool = True) -> Float[torch.Tensor, "P n 3"]:

@@ -8,10 +8,12 @@ from mmadlib.checks import check_fields
 from mmadlib.methods.scoring import SMOOTHINGS
 from mmadlib.methods.shape_guided.alignment import IMAGE_FUSIONS, PIXEL_FUSIONS
 from mmadlib.methods.shape_guided.links import LINKS
+from mmadlib.methods.shape_guided.network import SPHERES
 from mmadlib.methods.shape_guided.patches import STARTS
 from mmadlib.methods.shape_guided.pursuit import ATOMS
 
 BRANCHES = {"both": ("sdf", "rgb"), "sdf": ("sdf",), "rgb": ("rgb",)}
+IMAGES = ("map", "patch")
 ALIGN = ("image", "first", "off")
 
 
@@ -28,6 +30,7 @@ class Settings:
     width: int = 64  # of the network; see network.Encoder
     code: int = 128  # numbers of a shape code
     layers: int = 7  # weight-normalised layers of the decoder
+    sphere: str = "behind"  # behind | centre (published): the field before training; see network.Decoder
     steps: int = 400  # optimiser steps when epochs is 0
     epochs: int = 0  # passes over all training patches, an incomplete last batch left out
     batch: int = 32  # patches per step
@@ -42,6 +45,7 @@ class Settings:
     rgb_link: str = "published"  # published | dilate2; see links.linked
     align: str = "image"  # image | first | off: which normal codes and cells a training image is measured without
     align_images: int = 25  # training images that the alignment is measured on, at most
+    image: str = "map"  # patch: s_sdf and s_rgb, as published | map: the maxima of the smoothed maps in their place
     fusion: str = "product"  # product | sum of the image scores
     pixel_fusion: str = "max"  # max | sum of the aligned maps
     smooth: str = "gauss4"  # of each map before the fusion; see mmadlib.methods.scoring
@@ -50,8 +54,9 @@ class Settings:
         check_fields(self, least={"grid": 0, "points": 2, "width": 1, "code": 1, "layers": 0, "steps": 1, "epochs": 0,
                                   "batch": 2, "queries": 1, "k": 1, "k_rgb": 1, "nonzeros": 0, "rgb_grid": 1,
                                   "align_images": 1},
-                     choices={"branch": BRANCHES, "fps_start": STARTS, "atoms": ATOMS, "rgb_link": LINKS, "align": ALIGN,
-                              "fusion": IMAGE_FUSIONS, "pixel_fusion": PIXEL_FUSIONS, "smooth": SMOOTHINGS},
+                     choices={"branch": BRANCHES, "fps_start": STARTS, "sphere": SPHERES, "atoms": ATOMS, "rgb_link": LINKS,
+                              "align": ALIGN, "image": IMAGES, "fusion": IMAGE_FUSIONS, "pixel_fusion": PIXEL_FUSIONS,
+                              "smooth": SMOOTHINGS},
                      positive=["mult", "mult_train", "lr"])
 
     @property
@@ -65,7 +70,8 @@ class Settings:
 
 
 PUBLISHED = {"grid": 0, "points": 500, "mult": 10.0, "fps_start": "random", "width": 512, "epochs": 601, "queries": 500,
-             "lr": 1e-4, "rgb_grid": 28, "align": "first", "smooth": "pil4"}
+             "sphere": "centre", "lr": 1e-4,
+             "rgb_grid": 28, "align": "first", "image": "patch", "smooth": "pil4"}
 VARIANTS: dict[str, dict] = {
     "default": {}, "published": PUBLISHED, "sdf": {"branch": "sdf"}, "rgb": {"branch": "rgb"},
     "dilate2": {"rgb_link": "dilate2"}, "nearest": {"nonzeros": 0},
