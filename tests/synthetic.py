@@ -10,16 +10,11 @@ from mmadlib.methods.trained import Trained
 
 
 def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
-    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`, a cloud beside them."""
     """One token per pixel: arrays (P, C) as Features on the grid of `foreground`; the cloud is a wavy sheet, 1 mm a pixel."""
     row, column = np.indices(foreground.shape)
-    sheet = np.stack([column / 1000, row / 1000, 0.5 + np.sin(row / 3) * np.cos(column / 4) / 500], -1)
+    sheet = np.stack([(column + 1) / 1000, (row + 1) / 1000, 0.5 + np.sin(row / 3) * np.cos(column / 4) / 500], -1)
     eye = sparse.eye_array(foreground.size, format="csr", dtype=np.float32)
-    row, column = np.indices(foreground.shape)
-    height = 0.5 + 1e-3 * np.asarray(xyz)[:, 0].reshape(foreground.shape)
-    cloud = np.stack([1e-3 * (column + 1), 1e-3 * (row + 1), height], -1) * foreground[..., None]
     return Features(FeatureMap(rgb, eye, foreground.shape), FeatureMap(xyz, eye, foreground.shape), foreground,
-                    cloud.astype(np.float32),
                     np.where(foreground[..., None], sheet, 0).astype(np.float32),
                     {"family": family, "standardise": [] if family == "paper" else ["rgb", "xyz"]})
 

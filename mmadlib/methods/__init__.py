@@ -22,24 +22,15 @@ from mmadlib.methods.scoring import IMAGE_NORMS, normalise, smooth
 from mmadlib.methods.shape_guided import ShapeGuided
 from mmadlib.methods.token_grid import on_grid, to_pixels
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, BTF, PatchCore, M3DM,
-                                                                 Nearest)}
-
-# the names that papers print (results/published.csv)
-DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
-           "btf": "BTF", "patchcore": "PatchCore", "m3dm": "M3DM", "nearest": "Nearest neighbour"}
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, AST, Nearest)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (
+    CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, BTF, PatchCore, M3DM, AST, ShapeGuided, Nearest)}
 # of another contract: score_batch(features) judges a batch of unlabelled parts, no fit on good ones
 BATCH_METHODS: dict[str, type[MuSc]] = {cls.name: cls for cls in (MuSc,)}
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (CFM, CFR, CMDRIAD, CPIR, PIRN, CMSA, ShapeGuided, Nearest)}
 
 # the names that papers print (results/published.csv)
 DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
-           "shape_guided": "Shape-Guided", "nearest": "Nearest neighbour"}
-
-# the names that papers print (results/published.csv)
-DISPLAY = {"cfm": "CFM", "cfr": "CFR", "cmdr_iad": "CMDR-IAD", "cpir": "CPIR", "pirn": "PIRN", "cmsa": "CMSA",
-           "ast": "AST", "nearest": "Nearest neighbour"}
+           "btf": "BTF", "patchcore": "PatchCore", "m3dm": "M3DM", "ast": "AST", "shape_guided": "Shape-Guided",
+           "nearest": "Nearest neighbour", "musc": "MuSc-V2"}
 
 __all__ = ["BATCH_METHODS", "DISPLAY", "IMAGE_NORMS", "METHODS", "GatedMapper", "Mapper", "Method", "MuSc", "Scores",
            "image_score", "normalise", "on_grid", "smooth", "to_pixels"]

@@ -53,9 +53,7 @@ NUMBERS = {  # settings that are a finite number, not negative
     "cpir": ("lr", "beta", "agg_power"), "pirn": ("lr", "exponent", "eps"),
     "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3"),
     "btf": ("coreset", "fpfh_weight"), "patchcore": ("coreset",),
-    "m3dm": ("coreset", "weight_xyz", "weight_rgb", "weight_fusion", "uff_lr")}
-    "cpir": ("lr", "beta", "agg_power"), "ast": ("lr", "weight_decay"), "pirn": ("lr", "exponent", "eps"),
-    "cmsa": ("lr", "tau", "ridge", "lam", "weight_decay", "bank_share", "weight_inter", "weight_bank2", "weight_bank3")}
+    "m3dm": ("coreset", "weight_xyz", "weight_rgb", "weight_fusion", "uff_lr"), "ast": ("lr", "weight_decay"),
     "shape_guided": ("mult", "mult_train", "lr")}
 
 

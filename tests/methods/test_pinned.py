@@ -106,9 +106,7 @@ def samples(n: int) -> list[Features]:
                 for view in (view2, view3)]
         foreground = (row - 9) ** 2 / 70 + (column - 12 - i) ** 2 / (140 - 20 * i) < 1
         meta = {"family": "descriptors", "standardise": ["rgb", "xyz"]}
-        cloud = np.stack([column + 1, row + 1, 500 + maps[1].dense()[..., 0].numpy()], -1) * 1e-3 * foreground[..., None]
-        found.append(Features(*maps, foreground, cloud.astype(np.float32), meta))
-        sheet = np.stack([column / 1000, row / 1000, 0.5 + np.sin(row / 3 + i) * np.cos(column / 4) / 500], -1)
+        sheet = np.stack([(column + 1) / 1000, (row + 1) / 1000, 0.5 + np.sin(row / 3 + i) * np.cos(column / 4) / 500], -1)
         cloud = np.where(foreground[..., None], sheet, 0).astype(np.float32)
         found.append(Features(*maps, foreground, cloud, meta))
     return found

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent
+from synthetic import quick, shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features.field import FeatureMap
@@ -128,12 +128,7 @@ def test_a_saved_model_keeps_its_anchor(samples, name, tmp_path):
     assert np.array_equal(again.score(samples[1]).map, model.score(samples[1]).map)
 
 
-PLAIN = ("btf", "patchcore", "m3dm", "nearest")  # they compare distances
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in PLAIN])
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if getattr(method.SETTINGS(), "anchor", 0)])
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("nearest", "shape_guided")])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}
@@ -141,17 +136,9 @@ def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     assert np.isfinite(anchored).all() and not np.array_equal(plain, anchored)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_banks_take_no_cosine_and_no_anchor(samples, name):
-    with pytest.raises(UnknownName, match="anchor"):
+@pytest.mark.parametrize("name", ["btf", "patchcore", "m3dm", "ast", "shape_guided", "nearest"])
+def test_methods_of_other_distances_take_no_anchor(samples, name):
+    with pytest.raises((UnknownName, SettingsError), match="anchor"):
         METHODS[name](anchor=1)
-    model = METHODS[name]().fit(samples, progress=False)
-@pytest.mark.parametrize("name", ["nearest", "shape_guided"])
-def test_methods_of_a_euclidean_distance_know_no_anchor(name):
-    with pytest.raises(UnknownName, match="anchor"):
-        METHODS[name](anchor=1)
-
-
-def test_nearest_takes_no_cosine_and_no_anchor(samples):
-    model = METHODS["nearest"](size=50).fit(samples)
+    model = METHODS[name](**quick(name)).fit(samples, progress=False)
     assert model.standardise.anchor == {"rgb": 0, "xyz": 0} and model.standardise.width("rgb") == samples[0].rgb.channels

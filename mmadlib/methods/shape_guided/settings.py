@@ -70,8 +70,7 @@ class Settings:
 
 
 PUBLISHED = {"grid": 0, "points": 500, "mult": 10.0, "fps_start": "random", "width": 512, "epochs": 601, "queries": 500,
-             "sphere": "centre", "lr": 1e-4,
-             "rgb_grid": 28, "align": "first", "image": "patch", "smooth": "pil4"}
+             "sphere": "centre", "lr": 1e-4, "rgb_grid": 28, "align": "first", "image": "patch", "smooth": "pil4"}
 VARIANTS: dict[str, dict] = {
     "default": {}, "published": PUBLISHED, "sdf": {"branch": "sdf"}, "rgb": {"branch": "rgb"},
     "dilate2": {"rgb_link": "dilate2"}, "nearest": {"nonzeros": 0},
