@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmadlib.errors import unknown
-from mmadlib.methods import DISPLAY, METHODS
+from mmadlib.methods import DISPLAY, EVERY, METHODS
 from mmadlib.report.plots import PALETTE
 
 # methods without public code: what runs here is our reconstruction of what is known, and every table says so
@@ -29,8 +29,8 @@ class Row:
     variant: str = "default"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
+        if self.method not in EVERY:
+            raise unknown("method", self.method, EVERY)
 
     @property
     def sanity(self) -> bool:
@@ -58,11 +58,11 @@ class Row:
 
     @property
     def look(self) -> dict[str, Any]:
-        """color, dashes (a seaborn pattern) and marker: a colour per method in the order of METHODS, greys for sanity rows."""
+        """color, dashes (a seaborn pattern) and marker: a colour per method in the order of EVERY, greys for sanity rows."""
         if self.sanity:
             place = list(SANITY).index(self.variant) if self.variant in SANITY else 0
             return {"color": GREYS.get(self.variant, "#777777"), "dashes": DASHES[place], "marker": MARKERS[place]}
-        place = [m for m in METHODS if m != "nearest"].index(self.method)
+        place = [m for m in EVERY if m != "nearest"].index(self.method)
         return {"color": COLOURS[place % len(COLOURS)], "dashes": DASHES[place // len(COLOURS) % len(DASHES)],
                 "marker": MARKERS[place % len(MARKERS)]}
 

@@ -13,7 +13,7 @@ import pandas as pd
 from mmadlib.errors import DataError, MetricUndefined, explain
 from mmadlib.experiments.record import COLUMNS
 from mmadlib.experiments.results import OWN, read_results, read_table
-from mmadlib.methods import METHODS
+from mmadlib.methods import EVERY
 from mmadlib.paths import CHECKOUT, RESULTS, shipped, shown
 from mmadlib.report.rows import Row
 
@@ -59,7 +59,7 @@ def select(table: pd.DataFrame, /, **where: object) -> pd.DataFrame:
 def on_features(table: pd.DataFrame, features: str) -> pd.DataFrame:
     """Rows on these features, and under the same name those of `rows.OWN_INPUTS`, which have inputs of their own."""
     keys = table[["method", "variant"]].drop_duplicates().itertuples(index=False, name=None)
-    inputs = {key: Row(*key).inputs(features) if key[0] in METHODS else features for key in keys}
+    inputs = {key: Row(*key).inputs(features) if key[0] in EVERY else features for key in keys}
     wanted = [inputs[key] for key in zip(table["method"], table["variant"], strict=True)]
     return table[table["features"] == wanted].assign(features=features)
 
@@ -78,7 +78,7 @@ def by_modality(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -
 def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> pd.DataFrame:
     """One metric as method and variant x modality, averaged over categories, data seeds and seeds."""
     chosen = select(table, metric=metric, **where)
-    wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name if m in METHODS else m)).pivot_table(
+    wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name if m in EVERY else m)).pivot_table(
         index=["method", "variant", "features"], columns="subset", values="value")
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
 
