@@ -11,6 +11,7 @@ eval.py; what is ours is said in settings.py.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +76,13 @@ class AST(Trained):
             epoch, turn = divmod(step, n // batch)
             step = epoch * -(-n // batch) + turn
         return super().images_of(step)
+
+    def identity(self, features: Sequence[Features], label: str) -> str:
+        """The base's, and the depth: it is taken from the cloud, which tokens need not tell."""
+        depth = hashlib.sha256()
+        for f in features:
+            depth.update(f.cloud[..., 2].tobytes())
+        return f"{super().identity(features, label)} {depth.hexdigest()}"
 
     def seen_depth(self, features: Features) -> tuple[Float[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
         """Filled depth z (metres), and the foreground."""

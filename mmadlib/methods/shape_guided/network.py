@@ -46,8 +46,10 @@ class Decoder(nn.Module):
     """Code and points -> signed distances; `layers` weight-normalised layers, 7 are published.
 
     sphere  where the field's first sphere lies: around the patch's mean ("centre", published), or touching it from behind,
-            z being the direction of view. A patch is a sheet, and a field that is negative on both sides of it learns to be
-            positive on both: |z| in place of z, with a kink where it should be 0
+            z being the direction of view. A patch is a sheet with copies on both of its sides, and pulling them onto it knows
+            no sign: |f| does as well as f. On planes, a field that starts around the sheet is soon positive on both sides;
+            one that starts behind it changes sign across it for about the first hundred steps and is smaller on it; after the
+            400 of the defaults both are an unsigned distance, and nothing here takes more than |f|
     """
 
     def __init__(self, width: int = 512, code: int = 128, layers: int = 7, sphere: str = "centre") -> None:
