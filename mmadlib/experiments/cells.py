@@ -16,7 +16,7 @@ LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: arguments of evaluate.run, or of unlabelled.run, where shots are the parts of a batch.
+    """One run of a sweep: arguments of evaluate.run, or of unlabelled.run_batches, where shots are the parts of a batch.
 
     shots None: all training samples, or all test samples in one batch.
     """

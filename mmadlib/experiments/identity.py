@@ -112,7 +112,7 @@ def module_of(method: type) -> Path:
 
 
 def runner(method: str) -> str:
-    """The module of this room whose `run` makes a number of this method: of one that learns from good parts, or of another."""
+    """The module of this room that makes the numbers of a method: of one that learns from good parts, or of another."""
     from mmadlib.methods import BATCH_METHODS
 
     return "unlabelled" if method in BATCH_METHODS else "evaluate"

@@ -80,7 +80,7 @@ def run_missing(found: Sequence[Standing], causes: Causes, base: str | Path = pa
                 if _features(cell) != kind:
                     kind, source = "", None  # the old sets go before the new ones come
                     kind, source = _features(cell), Source(**cell.source(), cache=cache, progress=False)
-                run = {"evaluate": evaluate, "unlabelled": unlabelled}[runner(cell.method)].run
+                run = {"evaluate": evaluate.run, "unlabelled": unlabelled.run_batches}[runner(cell.method)]
                 record = run(**asdict(cell), base=base, cache=cache, progress=False, source=source, causes=causes).record
             except Exception as err:  # whatever goes wrong with one run, the others are worth having
                 failed.append(f"{cell}: {_reason(err)}")

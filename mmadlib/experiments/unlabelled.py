@@ -58,12 +58,12 @@ def judged(model: MuSc, features: Sequence[Features], cut: Sequence[Sequence[int
     return [found[i] for i in range(len(features))], 1000 * seconds / len(features)
 
 
-def run(dataset: str = "rendered", category: str = "keyed", method: str = "musc", *, data_seed: int = 0,
-        variant: str = "default", features: str = "learned", shots: int | None = None, seed: int = 0, rule: str = "auto",
-        settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
-        root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
-        base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
-        checkpoint: bool = False, source: Source | None = None, causes: Causes | None = None) -> Outcome:
+def run_batches(dataset: str = "rendered", category: str = "keyed", method: str = "musc", *, data_seed: int = 0,
+                variant: str = "default", features: str = "learned", shots: int | None = None, seed: int = 0,
+                rule: str = "auto", settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
+                root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
+                base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
+                checkpoint: bool = False, source: Source | None = None, causes: Causes | None = None) -> Outcome:
     """Cut the test split into batches, judge each, write the run folder; arguments and errors as of evaluate.run_experiment.
 
     shots   parts of a batch, None: the whole test split; `seed` draws them. `rule` and `checkpoint` have no meaning here. The

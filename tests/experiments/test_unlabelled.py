@@ -14,7 +14,7 @@ from mmadlib.experiments.evaluate import run_experiment
 from mmadlib.experiments.identity import run_identity
 from mmadlib.experiments.record import read
 from mmadlib.experiments.sweep import run_sweep
-from mmadlib.experiments.unlabelled import run
+from mmadlib.experiments.unlabelled import run_batches
 from mmadlib.methods import EVERY, METHODS
 from mmadlib.metrics import image_auroc
 
@@ -31,7 +31,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcome(small):
-    return run(shots=5, **small)
+    return run_batches(shots=5, **small)
 
 
 @pytest.mark.parametrize(("n", "size", "sizes"), [(84, 24, [21] * 4), (84, None, [84]), (10, 4, [4, 3, 3]), (5, 8, [5]),
@@ -71,7 +71,7 @@ def test_the_record_names_the_parts_batch_by_batch_and_what_they_cost(outcome):
 
 
 def test_no_good_part_decides_a_number(small):
-    """The training split is no cause; another draw of the test samples, another seed and another batch are runs of their own."""
+    """The training split is no cause; another draw, seed or size of a batch is a run of its own."""
     cell = Cell("rendered", "plain", "musc", "default", 5, 0, root=str(small["root"]), settings=QUICK, features="descriptors")
     data = Causes().data(cell)
     assert data == Causes().data(replace(cell, shots=None)) != Causes().data(replace(cell, data_seed=1))
@@ -83,22 +83,22 @@ def test_a_sweep_runs_it_once(small, monkeypatch):
              "methods": {"musc": {"default": QUICK}}, "root": str(small["root"]), "test_limit": 10}
     places = {"base": small["base"], "cache": small["cache"], "progress": False}
     first = run_sweep(sweep, **places)
-    monkeypatch.setattr("mmadlib.experiments.unlabelled.run", None)
+    monkeypatch.setattr("mmadlib.experiments.unlabelled.run_batches", None)
     assert [r.metrics for r in run_sweep(sweep, **places)] == [r.metrics for r in first]
 
 
 def test_methods_that_learn_from_good_parts_are_refused(small):
     with pytest.raises(UnknownName, match="method 'nearest'"):
-        run(method="nearest", **small | {"settings": {}})
+        run_batches(method="nearest", **small | {"settings": {}})
     with pytest.raises(UnknownName, match="method 'musc'"):
         run_experiment(method="musc", **small)
 
 
 def test_a_batch_of_two_says_why_it_cannot_be_judged(small):
     with pytest.raises(TrainingError, match="at least 3"):
-        run(shots=2, **small)
+        run_batches(shots=2, **small)
 
 
 def test_a_method_that_is_added_later_is_found_too(monkeypatch):
     monkeypatch.setitem(METHODS, "mine", METHODS["nearest"])
-    assert EVERY["mine"] is METHODS["nearest"] and list(EVERY)[0] == "cfm" and list(EVERY)[-1] == "musc"
+    assert EVERY["mine"] is METHODS["nearest"] and [*EVERY][-2:] == ["mine", "musc"]
