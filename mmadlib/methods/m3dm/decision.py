@@ -6,8 +6,11 @@ Source: nomewang/M3DM feature_extractors/multiple_features.py (run_late_fusion),
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from jaxtyping import Float, Float64
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDOneClassSVM
 
 RULES = ("sgd_ocsvm", "linear", "zsum", "none")
@@ -32,7 +35,9 @@ def weights(x: Float[np.ndarray, "n k"], rule: str = "sgd_ocsvm") -> Float64[np.
         return 1 / np.where(spread > 0, spread, 1.0)
     if rule == "linear":
         return one_class(x)
-    return SGDOneClassSVM(nu=NU, max_iter=MAX_ITER, random_state=RANDOM_STATE).fit(x).coef_.ravel()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as published it may stop at MAX_ITER
+        return SGDOneClassSVM(nu=NU, max_iter=MAX_ITER, random_state=RANDOM_STATE).fit(x).coef_.ravel()
 
 
 def one_class(x: Float64[np.ndarray, "n k"], nu: float = NU) -> Float64[np.ndarray, " k"]:
