@@ -3,6 +3,7 @@ from . import charts as charts
 from . import draws as draws
 from . import export as export
 from . import few_shot as few_shot
+from . import no_good_parts as no_good_parts
 from . import orderings as orderings
 from . import plots as plots
 from . import rows as rows

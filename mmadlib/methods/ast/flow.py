@@ -36,8 +36,8 @@ class Subnet(nn.Module):
     def __init__(self, inside: int, hidden: int, outside: int, kernel: int) -> None:
         super().__init__()
         conv = {"padding": kernel // 2, "padding_mode": "replicate"}
-        self.conv1 = nn.Conv2d(inside, hidden, kernel, **conv)
-        self.conv2 = nn.Conv2d(hidden, outside, kernel, **conv)
+        self.conv1 = nn.Conv2d(inside, hidden, kernel, **conv)  # type: ignore[arg-type]  # values of two types
+        self.conv2 = nn.Conv2d(hidden, outside, kernel, **conv)  # type: ignore[arg-type]
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[torch.Tensor, "B _ h w"]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -63,7 +63,7 @@ class Decoder(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.both.weight[:, width:])
         with torch.no_grad():
-            self.point.bias -= self.point.weight @ torch.tensor(SPHERES[sphere])
+            self.point.bias -= self.point.weight @ torch.tensor(SPHERES[sphere])  # type: ignore[misc]  # a Parameter, in place
         nn.init.normal_(self.out.weight, math.sqrt(math.pi / width), 1e-5)
         nn.init.constant_(self.out.bias, -RADIUS)
         for layer in self.hidden:

@@ -23,7 +23,7 @@ def pursue(y: Float[torch.Tensor, "m C"], atoms: Float[torch.Tensor, "m k C"], n
     if scale == "unit":
         atoms = torch.nn.functional.normalize(atoms, dim=-1)
     zero = torch.finfo(torch.float32).eps  # below it scikit-learn takes no further atom, nor one that depends on the others
-    going, basis = torch.ones(len(y), 1, dtype=torch.bool), []
+    going, basis = torch.ones(len(y), 1, dtype=torch.bool), []  # type: ignore[var-annotated]
     for _ in range(min(nonzeros, atoms.shape[1])):
         product, best = (atoms @ residual[..., None])[..., 0].abs().max(dim=1, keepdim=True)
         new = atoms.gather(1, best[..., None].expand(-1, -1, atoms.shape[2]))[:, 0]

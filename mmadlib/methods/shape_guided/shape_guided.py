@@ -88,7 +88,7 @@ class ShapeGuided(Pretrained):
         first neighbour of each code and cell is left out, which is that very code or cell. Both maps are too small then, and
         a, b relate the one to the other.
         """
-        s, values = self.settings, {part: [] for part in self.settings.parts}
+        s, values = self.settings, {part: [] for part in self.settings.parts}  # type: ignore[var-annotated]
         some = np.random.default_rng([self.seed, ALIGNED]).permutation(len(self.usable))[:s.align_images]
         own = s.align == "first" or len(self.usable) == 1
         for j in bar(some.tolist(), f"{self.name}: alignment", progress):
