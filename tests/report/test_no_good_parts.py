@@ -8,7 +8,8 @@ from mmadlib.report.no_good_parts import no_good_parts, parts_of
 
 def table(**more):
     rows = [{"dataset": "rendered", "data_seed": d, "category": c, "method": "musc", "variant": "default",
-             "features": "learned", "shots": k, "seed": d - 1, "subset": "all", "metric": m, "value": v + 0.1 * d + (0.2 if c == "free" else 0)}
+             "features": "learned", "shots": k, "seed": d - 1, "subset": "all", "metric": m,
+             "value": v + 0.1 * d + (0.2 if c == "free" else 0)}
             for d in (1, 2) for c in ("keyed", "free") for k, v in (("full", 0.3), ("24", 0.2), ("8", 0.1))
             for m in ("i_auroc", "aupro_30")]
     rows += [rows[0] | {"method": "nearest"}, rows[0] | {"variant": "cae"}, rows[0] | {"subset": "rgb"}]
