@@ -29,7 +29,9 @@ class Settings:
     xyz_layers: int = 1  # 3 for Point-MAE
     aggregate: str = "none"  # SNAMD: none | clean: scaled tokens of the foreground | published: raw tokens, zeros beyond
     degrees: str = "1 3 5"  # of SNAMD, odd
-    cae: bool = False  # cross-modal enhancement
+    # cross-modal enhancement, of modality "both"; image AUROC on learned features, data seed 0, mean of keyed, free, organic and
+    # plain, all parts at once, every second cell: with it .904, without .841
+    cae: bool = True
     ties: str = "mean"  # of CAE's rankings, see enhance.ranked
     fusion: str = "balanced"  # sum of the maps, each over its mean in the batch | plain: as they are
     corners: bool = False  # the outermost cells lie on the outermost pixels, as published
@@ -59,7 +61,7 @@ PUBLISHED = {"masked": False, "scale": "unit", "anchor": 0.0, "aggregate": "publ
              "fusion": "plain", "corners": True, "rescore": "published", "smooth": "none"}
 VARIANTS: dict[str, dict] = {
     "default": {}, "published": PUBLISHED, "rgb": {"modality": "rgb"}, "xyz": {"modality": "xyz"},
-    "plain": {"fusion": "plain"}, "cae": {"cae": True}, "snamd": {"aggregate": "clean"}, "rscon": {"rescore": "clean"},
+    "plain": {"fusion": "plain"}, "no_cae": {"cae": False}, "snamd": {"aggregate": "clean"}, "rscon": {"rescore": "clean"},
     "rscon_published": {"rescore": "published"}, "unit": {"scale": "unit"}, "every_2": {"every": 2},
     "share_0.1": {"share": 0.1}, "share_0.5": {"share": 0.5}, "share_1": {"share": 1.0},
 }

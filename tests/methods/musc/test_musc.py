@@ -98,7 +98,7 @@ def test_fit_keeps_what_a_batch_call_keeps(batch):
     assert all(torch.equal(value, other.state()[key]) for key, value in one.state().items())
 
 
-@pytest.mark.parametrize("settings", [{}, {"rescore": "clean"}, {"aggregate": "clean", "scale": "unit"}])
+@pytest.mark.parametrize("settings", [{}, {"rescore": "clean"}, {"cae": False}, {"aggregate": "clean", "scale": "unit"}])
 def test_the_order_of_the_parts_does_not_matter(batch, settings):
     plain, turned = judged(batch, **settings), judged(batch[::-1], **settings)[::-1]
     for one, other in zip(plain, turned, strict=True):
@@ -143,7 +143,7 @@ def test_the_background_counts_only_where_asked(batch):
 @pytest.mark.parametrize("side", ["rgb", "xyz"])
 def test_one_side_is_judged_alone(batch, side):
     other = "xyz" if side == "rgb" else "rgb"
-    both, alone = judged(batch, smooth="none"), judged(batch, modality=side, smooth="none")
+    both, alone = judged(batch, cae=False, smooth="none"), judged(batch, modality=side, smooth="none")
     assert list(alone[0].parts) == [side] and np.array_equal(alone[1].parts[side], both[1].parts[side])
     without = [replace(f, meta=f.meta | {"missing": other}) for f in batch]
     assert np.array_equal(judged(without, modality=side, smooth="none")[1].map, alone[1].map)
@@ -178,7 +178,7 @@ def test_unit_tokens_score_between_nothing_and_two(batch):
 
 def test_cae_and_snamd_change_the_maps(batch):
     plain = judged(batch)[0].map
-    for settings in ({"cae": True}, {"aggregate": "clean"}, {"aggregate": "published"}, {"every": 2}, {"grid": 6},
+    for settings in ({"cae": False}, {"aggregate": "clean"}, {"aggregate": "published"}, {"every": 2}, {"grid": 6},
                      {"share": 1.0}, {"corners": True, "grid": 6}):
         found = judged(batch, **settings)[0].map
         assert np.isfinite(found).all() and not np.array_equal(found, plain), settings
@@ -215,9 +215,21 @@ def test_settings_that_make_no_sense_are_refused(wrong, match):
 
 def test_layers_that_do_not_fit_are_refused(batch):
     with pytest.raises(SettingsError, match=r"rgb_layers=4.*set it to 1"):
-        judged([replace(f, meta={}) for f in batch], rgb_layers=4)
+        judged([replace(f, meta={}) for f in batch], rgb_layers=4, cae=False)
     with pytest.raises(UnknownName, match="unknown rescore 'no'"):
         MuSc(rescore="no")
+
+
+def test_parts_that_were_made_differently_are_refused(batch):
+    other = replace(batch[0], meta={"family": "paper", "standardise": [], "extraction": {"isolate": True, "settings": {}}})
+    with pytest.raises(SettingsError, match="musc: training samples were made differently"):
+        judged([*batch, other])
+
+
+def test_the_same_seed_gives_the_same_bits(batch):
+    for settings in ({}, {"cae": True, "aggregate": "clean", "rescore": "clean"}):
+        one, other = judged(batch, **settings), judged(batch, **settings)
+        assert all(np.array_equal(a.map, b.map) and a.image == b.image for a, b in zip(one, other, strict=True))
 
 
 def test_nothing_is_judged_before_a_batch(batch):
