@@ -2,7 +2,8 @@
 
 A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/ or
 anywhere, and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name
-notebooks, see workflow/Snakefile. `folder: choices` says that its rows go to results/choices/ (belonging.py). What
+notebooks, see workflow/Snakefile. A job is one method on one category; with `job: category` all methods on one, where runs are
+so short that a process and its features would take longer. `folder: choices` says that its rows go to results/choices/ (belonging.py). What
 else stands beside them narrows or moves the whole plan (`asked`), as in
 
     snakemake --configfile workflow/plans/mvtec3d.yaml --config root=<dataset> categories=bagel,rope features=descriptors
@@ -23,8 +24,9 @@ from mmadlib.experiments.cells import LIMITS, Cell, adapt, narrow
 from mmadlib.experiments.grids import PARAMS, read_sweep
 from mmadlib.paths import here
 
+JOBS = ("method", "category")  # what a job is one of
 GIVEN = ("root", "device", "features")  # of every run, in place of what the sweeps say
-KEYS = ("once", "each", "after", "sweeps", "folder", *LIMITS, *GIVEN, "into")
+KEYS = ("once", "each", "after", "sweeps", "job", "folder", *LIMITS, *GIVEN, "into")
 
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
@@ -34,18 +36,24 @@ def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Job:
-    """What the scheduler runs at once: one method on one category, for an entry of a plan."""
+    """What the scheduler runs at once: one method on one category, or all methods on it, for an entry of a plan."""
 
     params: str  # the sweep, below workflow/params/ or a path
     cells: tuple[Cell, ...]
     limits: Mapping[str, Sequence]
     after: tuple[str, ...] = ()  # marks of the earlier jobs that share a run with this one, which it then finds finished
     given: Mapping[str, str] = field(default_factory=dict)  # root, device, features of all runs
+    by: str = "method"  # one of JOBS
 
     @property
     def mark(self) -> str:
-        """notebook/sweep/method/category, the name of the file that says it is done."""
-        return f"{_place(self.params)}/{self.cells[0].method}/{self.cells[0].category}"
+        """notebook/sweep/method/category, the name of the file that says it is done; method "all" for all methods."""
+        return f"{_place(self.params)}/{'all' if self.by == 'category' else self.cells[0].method}/{self.cells[0].category}"
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of its runs, in the order of the sweep."""
+        return list(dict.fromkeys(cell.method for cell in self.cells))
 
     @property
     def rendered(self) -> list[int]:
@@ -55,7 +63,7 @@ class Job:
     @property
     def arguments(self) -> list[str]:
         """Of `mmadlib sweep`."""
-        options = {"method": [self.cells[0].method], "category": [self.cells[0].category]} | {
+        options = {"method": self.methods, "category": [self.cells[0].category]} | {
             LIMITS[name].replace("_", "-"): self.limits[name] for name in ("shots", "data_seeds") if name in self.limits}
         options |= {name: [value] for name, value in self.given.items()}
         return [self.params, *(word for name, values in options.items() for word in (f"--{name}", *map(str, values)))]
@@ -99,6 +107,8 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
     Raises SettingsError, also where two entries narrow one sweep to the same method and category, or give one run's keys
     two meanings; UnknownName for what is asked and in no sweep.
     """
+    by = plan.get("job", JOBS[0])
+    one_of("job of a plan", by, JOBS)
     jobs: dict[str, Job] = {}
     first: dict[Path, tuple[Job, Cell]] = {}
     wanted, given = asked(plan)
@@ -119,10 +129,10 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
             cells = [c for c in cells if (getattr(c, LIMITS[name]) or 0) in limits[name]]
         parts: dict[tuple[str, str], list[Cell]] = {}
         for cell in cells:
-            parts.setdefault((cell.method, cell.category), []).append(cell)
+            parts.setdefault((cell.method if by == "method" else "", cell.category), []).append(cell)
         for part in parts.values():
             shared = {first[c.folder()][0].mark: None for c in part if _seen(c, first, entry["params"])}
-            job = Job(entry["params"], tuple(part), limits, tuple(shared), given)
+            job = Job(entry["params"], tuple(part), limits, tuple(shared), given, by)
             if jobs.setdefault(job.mark, job) is not job:
                 raise SettingsError(f"{job.mark} comes twice in the plan; list a sweep once")
             for cell in part:

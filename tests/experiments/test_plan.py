@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from mmadlib.errors import SettingsError
+from mmadlib.errors import SettingsError, UnknownName
 from mmadlib.experiments.grids import PARAMS, is_sweep
 from mmadlib.experiments.params import check, declared_types
 from mmadlib.experiments.plan import read_jobs, read_plan
@@ -48,6 +48,16 @@ def test_a_job_is_one_method_on_one_category():
     assert len(jobs) == 1 and len(jobs[0].cells) == 6 and jobs[0].rendered == [1, 2, 3]
     assert jobs[0].mark == "41_few_shot_1_2_4/rendered/cfm/free"
     assert jobs[0].arguments == [RENDERED, "--method", "cfm", "--category", "free", "--shots", "4", "1"]
+
+
+def test_a_job_may_be_all_methods_on_one_category():
+    entry = {"params": RENDERED, "methods": ["cfm", "nearest"], "categories": ["free", "plain"], "shots": [4]}
+    free, plain = read_jobs({"sweeps": [entry], "job": "category"})
+    assert (free.mark, plain.mark) == ("41_few_shot_1_2_4/rendered/all/free", "41_few_shot_1_2_4/rendered/all/plain")
+    assert free.arguments == [RENDERED, "--method", "cfm", "nearest", "--category", "free", "--shots", "4"]
+    assert len(free.cells) == 3 * 5, "three draws of CFM and of four banks"
+    with pytest.raises(UnknownName, match="job of a plan 'shots'"):
+        read_jobs({"sweeps": [entry], "job": "shots"})
 
 
 def test_a_sweep_listed_twice_is_refused():
