@@ -23,7 +23,7 @@ from torch import nn
 
 from mmadlib.errors import SettingsError
 from mmadlib.features.field import Features
-from mmadlib.methods.ast.depth import centimetres, fill_holes, packed, soft_weight, standing_out
+from mmadlib.methods.ast.depth import centimetres, fill_holes, levelled, packed, soft_weight, standing_out
 from mmadlib.methods.ast.flow import Flow, likelihood_loss, position_code
 from mmadlib.methods.ast.settings import MODES, VARIANTS, WEIGHTS, Settings
 from mmadlib.methods.ast.student import Student, imitation_error
@@ -101,6 +101,7 @@ class AST(Trained):
                                 "extract with the size option of the training")
         maps = {side: self.standardise(features, side) for side in self.needs}  # refuses what is missing or made otherwise
         z, on = self.seen_depth(features)
+        z = levelled(z, on) if s.depth == "level" else z
         x = []
         if "rgb" in maps:
             cells = on_grid({"rgb": maps["rgb"]}, on, self.grid, s.background == "keep").tokens("rgb")

@@ -52,6 +52,21 @@ def standing_out(z: Float[np.ndarray, "H W"], height: float = HEIGHT) -> Bool[np
     return (np.abs(background(z) - z) > height) & (z != 0)
 
 
+def levelled(z: Float[np.ndarray, "H W"], on: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Depth in which the foreground `on` lies square to the view: minus the plane through it (least squares in row, column),
+    plus its mean. As it is where no three points span a plane; off the foreground nothing changes.
+    """
+    known = on & (z != 0)
+    row, column = np.nonzero(known)
+    plane = np.stack([row, column, np.ones_like(row)], 1).astype(np.float64)
+    if np.linalg.matrix_rank(plane) < 3:
+        return np.asarray(z, np.float32)
+    depth = z[known].astype(np.float64)
+    found = np.array(z, np.float32)
+    found[known] = depth - plane @ np.linalg.lstsq(plane, depth, rcond=None)[0] + depth.mean()
+    return found
+
+
 def centimetres(z: Float[np.ndarray, "H W"], on: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
     """Depth from the mean of the foreground `on`, in centimetres; 0 off it and where there is no depth."""
     known = on & (z != 0)

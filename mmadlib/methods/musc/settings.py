@@ -29,8 +29,8 @@ class Settings:
     xyz_layers: int = 1  # 3 for Point-MAE
     aggregate: str = "none"  # SNAMD: none | clean: scaled tokens of the foreground | published: raw tokens, zeros beyond
     degrees: str = "1 3 5"  # of SNAMD, odd
-    # cross-modal enhancement, of modality "both"; image AUROC on learned features, data seed 0, mean of keyed, free, organic and
-    # plain, all parts at once, every second cell: with it .904, without .841
+    # cross-modal enhancement, of modality "both"; image AUROC on learned features, data seed 0, mean of keyed, free, organic
+    # and plain, all parts at once, every second cell: with it .904, without .841
     cae: bool = True
     ties: str = "mean"  # of CAE's rankings, see enhance.ranked
     fusion: str = "balanced"  # sum of the maps, each over its mean in the batch | plain: as they are

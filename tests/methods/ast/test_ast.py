@@ -100,8 +100,10 @@ def test_published_networks_have_the_published_size(channels, teacher, student):
     """The official student holds one more number, which it does not use."""
     with torch.device("meta"):
         networks = AST(mode="rgb", **PUBLISHED).build(channels, 0)
-    count = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
-    assert count == {"teacher": teacher, "student": student - 1}
+        plain = {"teacher": Flow(channels), "student": Student(channels)}
+    for found in (networks, plain):
+        count = {name: sum(p.numel() for p in net.parameters()) for name, net in found.items()}
+        assert count == {"teacher": teacher, "student": student - 1}
 
 
 def stirred(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -232,6 +234,14 @@ def test_a_missing_modality_is_refused(samples, mode, side):
         AST(**QUICK, mode=mode).fit([samples[0], gone], progress=False)
 
 
+def test_another_cloud_is_another_training(samples):
+    """Though the tokens are the same: depth is taken from the cloud."""
+    model = AST(**QUICK)
+    names = {model.identity(some, "fit") for some in (samples, samples, [with_depth(f) for f in samples],
+                                                      [with_depth(f, 0.1) for f in samples])}
+    assert len(names) == 3
+
+
 def test_the_background_is_empty_or_kept(samples):
     x = {kind: AST(**QUICK, background=kind).fit(samples, progress=False).inputs(samples[0])[0] for kind in ("zero", "keep")}
     off = torch.ones(12, 12, dtype=torch.bool)
@@ -247,7 +257,7 @@ def test_the_foreground_may_come_from_the_corners(samples):
     model = AST(**QUICK, foreground="corners", smooth="none").fit(seen, progress=False)
     assert np.array_equal(model.inputs(seen[0])[2], (row > 8) & (row < 16) & (column > 8) & (column < 16))
     with pytest.raises(SettingsError, match="corners of the cloud have no depth"):
-        model.score(samples[0])
+        model.score(replace(seen[0], cloud=seen[0].cloud * ((row > 8) & (row < 16))[..., None]))
     whole = AST(**QUICK, foreground="corners", masked=False).fit(samples, progress=False)
     assert whole.inputs(samples[0])[2].all()
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from recorded import RECORDED, assert_whole
 
 from mmadlib.errors import SettingsError
-from mmadlib.methods.ast.depth import background, centimetres, fill_holes, packed, soft_weight, standing_out
+from mmadlib.methods.ast.depth import background, centimetres, fill_holes, levelled, packed, soft_weight, standing_out
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,25 @@ def tilted(height: float = 0.0, size: int = 40) -> tuple[np.ndarray, np.ndarray]
     row, column = np.mgrid[:size, :size]
     box = (row > 12) & (row < 25) & (column > 15) & (column < 30)
     return (0.5 + 1e-3 * row + 5e-4 * column - height * box).astype(np.float32), box
+
+
+def test_levelled_depth_keeps_what_stands_out_of_a_tilted_plane():
+    z, box = tilted(0.01)
+    on, z[3, 4] = np.ones_like(box), 0
+    flat = levelled(z, on)
+    assert z[~box].std() > 4 * flat[~box & (z != 0)].std() and flat[3, 4] == 0
+    assert flat[~box].max() - flat[box].mean() == pytest.approx(0.01, rel=0.3)
+    assert flat[z != 0].mean() == pytest.approx(z[z != 0].mean(), abs=1e-6)
+    plane, _ = tilted()
+    np.testing.assert_allclose(levelled(plane, on), plane.mean(), atol=1e-6)
+
+
+def test_levelled_depth_changes_nothing_off_the_foreground_nor_without_a_plane():
+    z, box = tilted(0.01)
+    assert np.array_equal(levelled(z, box)[~box], z[~box])
+    line = np.zeros_like(box)
+    line[5] = True
+    assert np.array_equal(levelled(z, line), z) and np.array_equal(levelled(z, np.zeros_like(box)), z)
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
