@@ -15,7 +15,7 @@ from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS
 from mmadlib.report import tables
 from mmadlib.report.beside import PIRN_CLAIMS
-from mmadlib.report.rows import RECONSTRUCTED
+from mmadlib.report.rows import OWN_INPUTS, RECONSTRUCTED
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
 SWEEPS = [path for path in FILES if is_sweep(path)]
@@ -74,6 +74,12 @@ def test_the_full_grids_have_every_method_category_and_seed(folder, dataset):
     assert rows == own | {("pirn", "common")} | {("nearest", bank) for bank in BANKS}
     assert {c.seed for c in cells} == set(range(5)) and len({c.category for c in cells}) == 10
     assert len(cells) == len(rows) * 5 * 10 * len({c.shots for c in cells})
+
+
+@pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
+def test_rows_with_inputs_of_their_own_are_those_that_tables_know(dataset):
+    cells = read_sweep(f"40_few_shot_5_10_50/{dataset}.yaml")
+    assert {(c.method, c.variant): c.features for c in cells if c.features != "paper"} == OWN_INPUTS
 
 
 @pytest.mark.parametrize("dataset", ["rendered", "mvtec3d", "eyecandies"])

@@ -11,8 +11,11 @@ from mmadlib.report.plots import PALETTE
 
 # methods without public code: what runs here is our reconstruction of what is known, and every table says so
 RECONSTRUCTED = {"pirn": "reconstruction", "cmsa": "reconstruction"}  # method -> its variant beside printed numbers
-# a variant that runs on inputs of its paper's own, and still stands in the tables of the backbones that the others share
-OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14"}
+# variants that run on inputs of their papers' own, and still stands in the tables of the backbones that the others share
+OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14",
+              **dict.fromkeys([("btf", "published"), ("patchcore", "published"), ("shape_guided", "published")],
+                              "wide_resnet50_2+descriptors"),
+              ("ast", "published"): "tf_efficientnet_b5.ap_in1k+descriptors"}
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
 GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
