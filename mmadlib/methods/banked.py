@@ -24,6 +24,8 @@ from mmadlib.methods.scoring import SMOOTHINGS, smooth
 from mmadlib.methods.token_grid import cells, grid_size, to_pixels
 from mmadlib.progress import bar
 
+IMAGES = ("map", "patch")
+
 
 @dataclass(frozen=True)
 class BankSettings:
@@ -33,13 +35,15 @@ class BankSettings:
     sampling: str = "greedy"  # where the search starts: greedy: row 0 | approximate, exact: as PatchCore's code
     projection: str = "sparse"  # of the search: sparse: scikit-learn, eps .9 | linear: PatchCore's, to 128 | none
     reweight: str = "btf"  # of the image score, see mmadlib.methods.reweighting
+    image: str = "map"  # map: the largest value of the smoothed map | patch: of the patches, re-weighted, as published
     smooth: str = "gauss4"  # see mmadlib.methods.scoring; published: pil4
     masked: bool = True  # patches of the foreground alone; False: of the whole picture, as published
     standardised: bool = True  # features whose channels differ in scale; False: as the backbone gives them, as published
 
     def __post_init__(self) -> None:
         check_fields(self, shares=["coreset"], choices={"sampling": SAMPLINGS, "projection": PROJECTIONS,
-                                                        "reweight": REWEIGHTINGS, "smooth": SMOOTHINGS})
+                                                        "reweight": REWEIGHTINGS, "image": IMAGES,
+                                                        "smooth": SMOOTHINGS})
 
 
 class Banked(Method):
@@ -130,7 +134,12 @@ class Banked(Method):
         self.check_fitted()
         side, = self.sides
         amap, image = self.judge(features, side)
-        return Scores(smooth(amap, self.settings.smooth), image, {side: amap})
+        smoothed = smooth(amap, self.settings.smooth)
+        return Scores(smoothed, self.image(smoothed, image), {side: amap})
+
+    def image(self, smoothed: Float32[np.ndarray, "H W"], of_patches: float) -> float:
+        """The image score by the rule of the settings."""
+        return float(smoothed.max()) if self.settings.image == "map" else of_patches
 
     def state(self) -> dict[str, torch.Tensor]:
         return {f"bank.{side}.{kind}": getattr(bank, kind) for side, bank in self.banks.items() for kind in ("rows", "owner")}

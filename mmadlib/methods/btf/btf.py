@@ -50,14 +50,16 @@ class Settings(BankSettings):
 FULL = {"stride": 1, "normal_neighbours": 30, "fpfh_neighbours": 100}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "published": FULL | {"grid": 28, "normalised": False, "masked": False, "standardised": False, "smooth": "pil4"},
+    "published": FULL | {"grid": 28, "normalised": False, "masked": False, "standardised": False, "image": "patch",
+                         "smooth": "pil4"},
     "rgb": {"parts": "rgb"},
     "fpfh": {"parts": "fpfh"},
     "full_cloud": FULL,  # the descriptor as published in the clean bank
     "unscaled": {"normalised": False},
     "oriented": {"orient": True},
     "whole_picture": {"masked": False},
-    "no_reweighting": {"reweight": "none"},
+    "patch": {"image": "patch"},
+    "no_reweighting": {"image": "patch", "reweight": "none"},
     "pil4": {"smooth": "pil4"},
     "all_patches": {"coreset": 1.0},
 }

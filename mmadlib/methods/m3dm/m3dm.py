@@ -174,7 +174,8 @@ class M3DM(Banked):
         self.check_fitted()
         maps, s = self.judged(features)
         A = np.stack([self.smoothed(side, amap) for side, amap in maps.items()])
-        return Scores(np.tensordot(self.map_weights.numpy(), A, 1), float(self.image_weights.double().numpy() @ s), maps)
+        smoothed = np.tensordot(self.map_weights.numpy(), A, 1)
+        return Scores(smoothed, self.image(smoothed, float(self.image_weights.double().numpy() @ s)), maps)
 
     def state(self) -> dict[str, torch.Tensor]:
         kept = {f"norm.{side}": norm.clone() for side, norm in self.norm.items()}

@@ -42,7 +42,7 @@ class Settings(BankSettings):
 
 
 # the released code; zero_row is in its class of three banks alone
-SLIPS = {"rgb_grid": 28, "masked": False, "standardised": False, "smooth": "pil4", "bank_norm": "m3dm",
+SLIPS = {"rgb_grid": 28, "masked": False, "standardised": False, "image": "patch", "smooth": "pil4", "bank_norm": "m3dm",
          "coreset_rule": "m3dm", "weight_rgb": 0.1, "dlf": "sgd_ocsvm"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -60,8 +60,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sgd_ocsvm": {"dlf": "sgd_ocsvm"},
     "linear": {"dlf": "linear"},
     "plain_sum": {"dlf": "none"},
-    "thousandth": {"reweight": "m3dm_double"},
-    "reweighted": {"reweight": "btf"},
+    "patch": {"image": "patch"},
+    "thousandth": {"image": "patch", "reweight": "m3dm_double"},
+    "reweighted": {"image": "patch", "reweight": "btf"},
     "whole_picture": {"masked": False},
     "pil4": {"smooth": "pil4"},
 }

@@ -50,14 +50,15 @@ class Settings(BankSettings):
             raise SettingsError(f"setting neighbourhood={self.neighbourhood}: an odd number of cells has a middle")
 
 
-WHOLE = {"masked": False, "standardised": False, "neighbourhood": 3}
-LINE = {"dialect": "line", "reweight": "btf", "sampling": "greedy", "projection": "sparse"}
+WHOLE = {"masked": False, "standardised": False, "neighbourhood": 3, "image": "patch"}
+LINE = {"dialect": "line", "image": "patch", "reweight": "btf", "sampling": "greedy", "projection": "sparse"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "published": WHOLE | {"grid": 28, "width": 1024, "smooth": "gauss4_reflect"},
     "published_line": WHOLE | LINE | {"grid": 28, "smooth": "pil4"},
     "rgb": {"modality": "rgb"},
     "xyz": {"modality": "xyz"},
+    "patch": {"image": "patch"},
     "line": LINE,
     "fast": {"coreset": 0.01},
     "all_patches": {"coreset": 1.0},

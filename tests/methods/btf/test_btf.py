@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from recorded import RECORDED, assert_whole
 from samples import HAND_MADE, dome
+from scipy.spatial.transform import Rotation
 from synthetic import shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
@@ -113,10 +114,20 @@ def test_neighbour_caps_decide_and_radii_do_not(monkeypatch):
     assert not np.array_equal(fpfh(sample.xyz, valid, normal_neighbours=10), found)
 
 
-def test_normals_that_look_to_the_camera_make_another_descriptor():
+def test_normals_that_look_to_the_camera_make_another_descriptor_that_turns_with_the_object():
     sample = dome(48)
     valid = valid_points(sample.xyz)
-    assert not np.array_equal(fpfh(sample.xyz, valid, orient=True), fpfh(sample.xyz, valid))
+    found = fpfh(sample.xyz, valid, orient=True)
+    assert not np.array_equal(found, fpfh(sample.xyz, valid))
+    turned = (sample.xyz @ Rotation.from_rotvec([0.5, -0.3, 0.8]).as_matrix().T).astype(np.float32)  # around the camera
+    away = np.abs(fpfh(turned, valid, orient=True)[valid] - found[valid])
+    assert np.median(away) < 0.5, "but for the digits that it costs"
+
+
+def test_an_eight_bit_map_is_nearly_the_one_in_floats(golden):
+    amap = smooth(np.random.default_rng(0).random((224, 224)).astype(np.float32), "gauss4_reflect")
+    assert np.abs(smooth(amap, "pil4") - smooth(amap, "gauss4_reflect")).max() < 0.01 * amap.max()
+    assert len(np.unique(smooth(np.full((224, 224), 0.3, np.float32), "pil4"))) == 1
 
 
 def test_thinned_points_stand_in_the_middle_of_their_cells():
