@@ -2,9 +2,9 @@
 
 A plan (workflow/config.yaml, workflow/plans/) has a list `sweeps` of entries with `params`, a sweep below workflow/params/ or
 anywhere, and lists that narrow it: methods, categories, shots (0: all), data_seeds. `once`, `each` and `after` in it name
-notebooks, see workflow/Snakefile. A job is one method on one category; with `job: category` all methods on one, where runs are
-so short that a process and its features would take longer. `folder: choices` says that its rows go to results/choices/ (belonging.py). What
-else stands beside them narrows or moves the whole plan (`asked`), as in
+notebooks, see workflow/Snakefile. A job is one method on one category; with `job: category` all methods on one, where runs
+are so short that a process and its features would take longer. `folder: choices` says that its rows go to results/choices/
+(belonging.py). What else stands beside them narrows or moves the whole plan (`asked`), as in
 
     snakemake --configfile workflow/plans/mvtec3d.yaml --config root=<dataset> categories=bagel,rope features=descriptors
 """
