@@ -5,7 +5,7 @@ import torch
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
-from mmadlib.methods import METHODS, training
+from mmadlib.methods import EVERY, training
 from mmadlib.methods.trained import Trained
 
 
@@ -42,14 +42,22 @@ def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: in
     return torch.randn(modalities, images, n, width), valid
 
 
+SMALL: dict[str, dict] = {  # methods whose networks see whole images or many patches -> networks and patches that take no time
+    "ast": {"grid": 12, "packing": 2, "position": 8, "flow_hidden": 8, "flow_blocks": 2, "student_width": 8,
+            "student_blocks": 1},
+    "shape_guided": {"grid": 12, "points": 16, "width": 16, "code": 8, "layers": 1, "batch": 8, "queries": 8, "rgb_grid": 12},
+}
+
+
 def brief(method: type[Trained], steps: int) -> dict:
-    """Settings with which a method takes so many steps."""
-    return {"steps": steps} | ({"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {})
+    """Settings with which a method takes so many steps, each of them short."""
+    by_steps = {"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {}
+    return {"steps": steps} | by_steps | SMALL.get(method.name, {})
 
 
 def quick(name: str) -> dict:
     """Settings with which the method of this name has a model in no time."""
-    short = brief(METHODS[name], 2) if issubclass(METHODS[name], Trained) else {}
+    short = brief(EVERY[name], 2) if issubclass(EVERY[name], Trained) else {}
     own = {"cfr": {"retriever_steps": 2, "candidates": 200}, "m3dm": {"banks": "triple", "uff_steps": 2}}
     return short | own.get(name, {})
 

@@ -74,6 +74,8 @@ def test_pooling_is_the_official_one():
     found = of_image(pooled(maps, (28, 28)))
     assert found.values.shape == (784, 10) and found.grid == (28, 28)
     assert_whole(found.values, d["rgb_patch"], 1e-5)
+    wide = of_image(pooled([torch.zeros(512, 28, 28), torch.zeros(1024, 14, 14)], (28, 28)))  # of WideResNet-50
+    assert wide.values.shape == (784, 1536)
 
 
 def test_levels_are_recovered(monkeypatch):

@@ -200,8 +200,8 @@ def test_a_squared_weight_counts_twice():
     assert torch.equal(found["m"], torch.full((4, 4), 2.0)) and torch.equal(found["m2"], torch.full((4, 4), 1.0))
 
 
-def with_depth(features, shift: float = 0.0):
-    """The sample with a dome of depth on its foreground."""
+def with_depth(features, shift=0.0):
+    """The sample with a dome of depth on its foreground, moved by so much, everywhere or pixel by pixel."""
     z = np.where(features.foreground, 0.5 + shift - 1e-3 * np.hypot(*np.indices(features.size) - 12.0), 0)
     return replace(features, cloud=np.stack([np.zeros_like(z), np.zeros_like(z), z], -1).astype(np.float32))
 
@@ -222,6 +222,14 @@ def test_depth_is_blind_to_an_offset(samples):
     model = AST(**QUICK, mode="depth").fit([with_depth(f) for f in samples], progress=False)
     one, other = (model.inputs(with_depth(samples[0], shift))[0] for shift in (0.0, 0.25))
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def test_levelled_depth_is_blind_to_a_tilt_and_published_depth_is_not(samples):
+    tilted = with_depth(samples[0], 1e-3 * np.indices((24, 24)).sum(0))
+    for depth, same in (("level", True), ("z", False)):
+        model = AST(**QUICK, mode="depth", depth=depth).fit([with_depth(f) for f in samples], progress=False)
+        one, other = (model.inputs(f)[0] for f in (with_depth(samples[0]), tilted))
+        assert torch.allclose(one, other, atol=1e-4) == same
 
 
 @pytest.mark.parametrize(("mode", "side"), [("combi", "rgb"), ("combi", "xyz"), ("rgb", "rgb"), ("depth", "xyz")])

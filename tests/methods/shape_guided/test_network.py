@@ -91,18 +91,27 @@ def tilted_planes(n: int, points: int, seed: int) -> tuple[torch.Tensor, torch.T
     return torch.from_numpy(normalised(flat)), torch.from_numpy(normal.astype(np.float32))
 
 
-def test_a_network_trained_on_planes_knows_a_new_plane_and_its_two_sides():
+def after_planes(sphere: str, steps: int = 60) -> tuple[torch.Tensor, ...]:
+    """The field of a new plane, on it and 0.1 above and below it, once a network was trained on others; rate as a cosine."""
     torch.manual_seed(0)
-    net, (planes, _), (new, normal) = SDF(32, 16, 3), tilted_planes(64, 60, 0), tilted_planes(8, 60, 1)
-    adam = torch.optim.Adam(net.parameters(), lr=2e-3)
+    net, (planes, _), (new, normal) = SDF(64, 16, 2, sphere), tilted_planes(64, 100, 0), tilted_planes(8, 100, 1)
+    adam = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     def terms(step):
-        some = planes[torch.randperm(64)[:16]]
-        return {"pull": pull_loss(net, some, *noisy(some, 60))}
+        adam.param_groups[0]["lr"] = 1e-3 * (1 + np.cos(np.pi * step / steps)) / 2
+        some = planes[torch.randperm(64)[:8]]
+        return {"pull": pull_loss(net, some, *noisy(some, 32))}
 
-    train("planes", 300, terms, {"net": net}, {"adam": adam}, progress=False)
+    train("planes", steps, terms, {"net": net}, {"adam": adam}, progress=False)
     with torch.no_grad():
         code, off = net.encoder(new), 0.1 * normal[:, None]
-        on, above, below = (net.decoder(code, new + shift) for shift in (0, off, -off))
-    assert on.abs().mean() < 0.02
-    assert (above * below < 0).float().mean() > 0.95
+        return tuple(net.decoder(code, new + shift) for shift in (0, off, -off))
+
+
+def test_a_network_trained_on_planes_knows_a_new_plane_and_for_a_while_its_two_sides():
+    """Pulling knows no sign: the field that starts around the sheet loses it at once, the one behind it within 400 steps."""
+    (on, above, below), (published, *sides) = after_planes("behind"), after_planes("centre")
+    away = torch.stack([above, below]).abs().mean()
+    assert on.abs().mean() < 0.04 and on.abs().mean() < 0.5 * away and away.item() == pytest.approx(0.1, abs=0.03)
+    assert (above * below < 0).float().mean() > 0.75 and (sides[0] * sides[1] < 0).float().mean() < 0.1
+    assert published.abs().mean() > 1.2 * on.abs().mean()

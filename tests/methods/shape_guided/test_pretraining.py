@@ -43,5 +43,5 @@ def test_a_pass_sees_every_patch_once_in_whole_batches():
 
 def test_without_a_cloud_there_is_nothing_to_learn():
     flat = [type(f)(f.rgb, f.xyz, f.foreground, np.zeros_like(f.cloud), f.meta) for f in shared_latent(2)]
-    with pytest.raises(TrainingError, match="shape_guided: no training sample has 3D points on its foreground.*; give"):
+    with pytest.raises(TrainingError, match=r"shape_guided: no training sample has 3D points on its foreground.*; give"):
         model().fit(flat, progress=False)
