@@ -12,7 +12,6 @@ STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_
 LAX := $(filter-out $(STRICT),$(NOTEBOOKS))
 # what takes minutes starts first, so that both processes end together
 SLOW := tests/test_workflow.py tests/features tests/test_controlled.py
-UNIT = MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(SLOW) tests
 # the tables behind the stored outputs, whatever was run since
 COMMITTED = MMADLIB_RESULTS="$$($(PY) tests/committed.py)"
 NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
@@ -30,7 +29,7 @@ plan = $(PINNED) $(PY) -m snakemake --profile workflow/profiles/local --cores $(
   $(PY) -m mmadlib results && $(PY) -m mmadlib compare && $(PY) workflow/jobs.py && exit $$code
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab reproduce reproduce-full test coverage check mutants bench notebooks road clean
+.PHONY: help setup lab reproduce reproduce-full test check mutants bench notebooks road clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,20 +75,18 @@ reproduce-full: setup  ## every measured row: all shots, data seeds and ablation
 	@$(PY) -m mmadlib sweep --estimate workflow/plans/full.yaml --cores $(JOBS)
 	@$(call plan,--configfile workflow/plans/full.yaml)
 
-test: setup  ## style, types, unit and contract tests, notebooks against their stored outputs
+test: setup  ## style, types, unit and contract tests with coverage, notebooks against their stored outputs
 	@echo "== ruff"
 	@$(PY) -m ruff check .
 	@echo "== unit and contract tests, mypy beside them"
 	@said=$$(mktemp); $(PY) -m mypy > "$$said" 2>&1 & types=$$!; \
-	  $(UNIT); code=$$?; \
+	  MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(SLOW) tests \
+	  --cov=mmadlib --cov-report=term --cov-fail-under=90; code=$$?; \
 	  wait $$types; typed=$$?; cat "$$said"; rm -f "$$said"; [ $$code -eq 0 ] && [ $$typed -eq 0 ]
 	@echo "== notebooks, every output compared: $(STRICT)"
 	@$(if $(STRICT),$(COMMITTED) $(PINNED) $(PY) -m pytest --nbval $(NBVAL) -n 2 --dist loadscope $(STRICT))
 	@echo "== notebooks, tagged outputs compared: $(LAX)"
 	@$(if $(LAX),$(COMMITTED) $(PINNED) $(PY) -m pytest --nbval-lax $(NBVAL) -n 2 --dist loadscope $(LAX))
-
-coverage: setup  ## the unit tests once more, with the lines that they reach; a quarter slower
-	@$(UNIT) --cov=mmadlib --cov-report=term --cov-fail-under=90
 
 check: setup  ## what to run while editing: style, types, and the tests of what changed
 	@$(PY) -m ruff check .
