@@ -1,5 +1,6 @@
 from . import beside as beside
 from . import charts as charts
+from . import costs as costs
 from . import draws as draws
 from . import export as export
 from . import few_shot as few_shot

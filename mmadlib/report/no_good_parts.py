@@ -31,7 +31,9 @@ def no_good_parts(table: pd.DataFrame, dataset: str = "rendered", features: str 
     draws = per_draw(found, shown)
     wanted = draws[["data_seed", "seed"]].drop_duplicates()
     cells = over_draws(draws)
-    cells["text"] = [cell(c.mean, c.std, c.n, note(c.found, c.needed, c.n, len(wanted))) for c in cells.itertuples()]
+    notes = [note(found, needed, n, len(wanted)) for found, needed, n in cells[["found", "needed", "n"]].itertuples(index=False)]
+    cells = cells.assign(note=notes)
+    cells["text"] = [cell(*x) for x in cells[["mean", "std", "n", "note"]].itertuples(index=False)]
     cells["name"] = [Row(method).name for method in cells["method"]]
     cells["given"], cells["size"] = cells["shots"].map(parts_of), pd.to_numeric(cells["shots"].replace("full", "inf"))
     cells = cells.sort_values(["name", "size"])

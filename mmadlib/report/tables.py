@@ -6,12 +6,13 @@ A number that was not measured reads "not run"; nothing is ever filled in. Publi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mmadlib.errors import DataError, MetricUndefined, explain
-from mmadlib.experiments.record import COLUMNS
+from mmadlib.experiments.record import COLUMNS, LATER, PROVENANCE
 from mmadlib.experiments.results import OWN, read_results, read_table
 from mmadlib.methods import EVERY
 from mmadlib.paths import CHECKOUT, RESULTS, shipped, shown
@@ -40,6 +41,11 @@ def results(path: str | Path = RESULTS / "results.csv", own: bool = False) -> pd
     if own and (Path(path).parent / OWN).is_dir():
         return read_results(Path(path).parent, own)
     return read_table(_existing(path, f"run `make reproduce`, or {CHECKOUT}"), COLUMNS)
+
+
+def runs(path: str | Path = RESULTS / "runs.csv") -> pd.DataFrame:
+    """Where the measured results come from: one row per run, with its cost, machine and settings. Raises DataError when missing."""
+    return read_table(_existing(path, f"run `make reproduce`, or {CHECKOUT}"), PROVENANCE, LATER)
 
 
 def published(path: str | Path = RESULTS / "published.csv") -> pd.DataFrame:
@@ -81,6 +87,19 @@ def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> 
     wide = chosen.assign(method=chosen["method"].map(lambda m: Row(m).name if m in EVERY else m)).pivot_table(
         index=["method", "variant", "features"], columns="subset", values="value")
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
+
+
+def by_variant(table: pd.DataFrame, method: str, variants: Sequence[str] = (), metric: str = "i_auroc",
+               **where: object) -> pd.DataFrame:
+    """One metric of a method as variant x category, averaged over draws, with the mean over categories last.
+
+    variants: these in this order, NaN where one was not run; default all that were run, best mean first.
+    """
+    chosen = select(table, method=method, metric=metric, subset="all", **where)
+    wide = chosen.pivot_table(index="variant", columns="category", values="value")
+    wide = (wide.reindex(variants) if variants else wide).rename_axis(None, axis=1)
+    wide = wide.assign(mean=wide.mean(axis=1, skipna=False))
+    return wide if variants else wide.sort_values("mean", ascending=False)
 
 
 def text(table: pd.DataFrame, index: bool = True) -> str:

@@ -34,6 +34,16 @@ def test_method_table_has_display_names(measured):
     assert tables.by_method(measured).index[0] == ("CFM", "published", "paper")
 
 
+def test_variants_stand_by_category_with_a_mean_that_needs_all_of_them(measured):
+    more = measured.assign(variant=["bare", "bare", "bare", "bare"], value=1.0).iloc[:1]
+    table = tables.by_variant(pd.concat([measured, more]), "cfm", features="paper")
+    assert list(table.index) == ["published", "bare"] and list(table.columns) == ["bagel", "tire", "mean"]
+    assert table.loc["published"].tolist() == pytest.approx([0.85, 0.7, 0.775])
+    assert table.loc["bare", "bagel"] == 1 and table.loc["bare", ["tire", "mean"]].isna().all()
+    asked = tables.by_variant(measured, "cfm", ["bare", "published"])
+    assert list(asked.index) == ["bare", "published"] and asked.loc["bare"].isna().all()
+
+
 class TestPublishedFile:
     """The checks that keep results/published.csv honest."""
 

@@ -1,0 +1,24 @@
+"""What methods cost: seconds, milliseconds an image and memory, as the runs behind the tables recorded them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mmadlib.report.rows import Row
+from mmadlib.report.tables import select
+
+SHOWN = {"fit_s": "fit, s", "score_ms": "ms an image", "model_mb": "model, MB", "peak_mb": "process, MB"}
+
+
+def costs(runs: pd.DataFrame, rows: Sequence[Row], **where: object) -> pd.DataFrame:
+    """Medians over the runs of each row, NaN where nothing was run: row x SHOWN.
+
+    Features are in neither time: they are computed once for all methods. `model` is what is saved; `process` the largest
+    memory of a run, Python, libraries and the features of all images included. where: columns of `runs`, e.g. shots=4.
+    """
+    chosen = select(runs, **where)
+    found = {row.name: select(chosen, method=row.method, variant=row.variant)[list(SHOWN)].apply(pd.to_numeric, errors="coerce").median()
+             for row in rows}
+    return pd.DataFrame(found, index=list(SHOWN)).T.rename(columns=SHOWN).rename_axis("method")
