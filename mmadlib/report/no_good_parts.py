@@ -31,8 +31,8 @@ def no_good_parts(table: pd.DataFrame, dataset: str = "rendered", features: str 
     draws = per_draw(found, shown)
     wanted = draws[["data_seed", "seed"]].drop_duplicates()
     cells = over_draws(draws)
-    notes = [note(found, needed, n, len(wanted)) for found, needed, n in cells[["found", "needed", "n"]].itertuples(index=False)]
-    cells = cells.assign(note=notes)
+    counts = cells[["found", "needed", "n"]].itertuples(index=False)
+    cells["note"] = [note(found, needed, n, len(wanted)) for found, needed, n in counts]
     cells["text"] = [cell(*x) for x in cells[["mean", "std", "n", "note"]].itertuples(index=False)]
     cells["name"] = [Row(method).name for method in cells["method"]]
     cells["given"], cells["size"] = cells["shots"].map(parts_of), pd.to_numeric(cells["shots"].replace("full", "inf"))

@@ -44,7 +44,7 @@ def results(path: str | Path = RESULTS / "results.csv", own: bool = False) -> pd
 
 
 def runs(path: str | Path = RESULTS / "runs.csv") -> pd.DataFrame:
-    """Where the measured results come from: one row per run, with its cost, machine and settings. Raises DataError when missing."""
+    """Where the measured results come from: a row per run, with cost, machine, settings. Raises DataError when missing."""
     return read_table(_existing(path, f"run `make reproduce`, or {CHECKOUT}"), PROVENANCE, LATER)
 
 
@@ -97,7 +97,7 @@ def by_variant(table: pd.DataFrame, method: str, variants: Sequence[str] = (), m
     """
     chosen = select(table, method=method, metric=metric, subset="all", **where)
     wide = chosen.pivot_table(index="variant", columns="category", values="value")
-    wide = (wide.reindex(variants) if variants else wide).rename_axis(None, axis=1)
+    wide = (wide.reindex(list(variants)) if variants else wide).rename_axis(None, axis=1)
     wide = wide.assign(mean=wide.mean(axis=1, skipna=False))
     return wide if variants else wide.sort_values("mean", ascending=False)
 
