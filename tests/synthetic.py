@@ -42,7 +42,8 @@ def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: in
     return torch.randn(modalities, images, n, width), valid
 
 
-SMALL: dict[str, dict] = {  # methods whose networks see whole images or many patches -> networks and patches that take no time
+SMALL: dict[str, dict] = {  # methods with a second training, or whose networks see whole images -> what takes no time
+    "cfr": {"retriever_steps": 20, "candidates": 200},
     "ast": {"grid": 12, "packing": 2, "position": 8, "flow_hidden": 8, "flow_blocks": 2, "student_width": 8,
             "student_blocks": 1},
     "shape_guided": {"grid": 12, "points": 16, "width": 16, "code": 8, "layers": 1, "batch": 8, "queries": 8, "rgb_grid": 12},
@@ -58,7 +59,7 @@ def brief(method: type[Trained], steps: int) -> dict:
 def quick(name: str) -> dict:
     """Settings with which the method of this name has a model in no time."""
     short = brief(EVERY[name], 2) if issubclass(EVERY[name], Trained) else {}
-    own = {"cfr": {"retriever_steps": 2, "candidates": 200}, "m3dm": {"banks": "triple", "uff_steps": 2}}
+    own = {"cfr": {"retriever_steps": 2}, "m3dm": {"banks": "triple", "uff_steps": 2}}
     return short | own.get(name, {})
 
 

@@ -105,8 +105,8 @@ def test_an_anchor_is_kept_with_the_model(samples):
 
 BRIEF: dict[str, dict] = {  # methods that have an anchor unasked -> settings of a short training
     "cfm": {"steps": 1, "batch": 1}, "cpir": {"steps": 1, "batch": 1}, "cfr": {"steps": 1, "batch": 1, "replace": "off"},
-    "cmdr_iad": {"steps": 1, "batch": 1, "grid": 12}, "cmsa": {"steps": 1, "batch": 1, "grid": 12, "rgb_grid": 6},
-    "pirn": {"steps": 1, "batch": 1, "grid": 12},
+    "cmdr_iad": {"steps": 1, "batch": 1, "grid": 12}, "pirn": {"steps": 1, "batch": 1, "grid": 12},
+    "cmsa": {"epochs": 0, "steps": 1, "batch": 1, "grid": 12, "rgb_grid": 6},
 }
 
 
