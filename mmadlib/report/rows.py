@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +70,16 @@ class Row:
         place = [m for m in EVERY if m != "nearest"].index(self.method)
         return {"color": COLOURS[place % len(COLOURS)], "dashes": DASHES[place // len(COLOURS) % len(DASHES)],
                 "marker": MARKERS[place % len(MARKERS)]}
+
+
+def looks(some: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Printed name -> look; of several rows of one method the later ones are dashed in their own way."""
+    found, seen = {}, Counter[str]()
+    for row in some:
+        again = {} if row.sanity or not seen[row.method] else {"dashes": DASHES[2 + (seen[row.method] - 1) % 2]}
+        found[row.name] = row.look | again
+        seen[row.method] += 1
+    return found
 
 
 def beside_printed(variant: str = "published") -> dict[str, Row]:
