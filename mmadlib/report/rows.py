@@ -73,7 +73,7 @@ class Row:
 
 
 def looks(some: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Printed name -> look; of several rows of one method the later ones are dashed in their own way."""
+    """Printed name -> look in a figure of these rows; of several of one method the later ones are dashed in their own way."""
     found, seen = {}, Counter[str]()
     for row in some:
         again = {} if row.sanity or not seen[row.method] else {"dashes": DASHES[2 + (seen[row.method] - 1) % 2]}

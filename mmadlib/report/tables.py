@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmadlib.errors import DataError, MetricUndefined, explain
+from mmadlib.errors import DataError, MetricUndefined, SettingsError, explain
 from mmadlib.experiments.record import COLUMNS, LATER, PROVENANCE
 from mmadlib.experiments.results import OWN, read_results, read_table
 from mmadlib.methods import EVERY
@@ -89,13 +89,17 @@ def by_method(table: pd.DataFrame, metric: str = "i_auroc", **where: object) -> 
     return wide[[s for s in SUBSET_ORDER if s in wide]].rename_axis(None, axis=1)
 
 
-def by_variant(table: pd.DataFrame, method: str, variants: Sequence[str] = (), metric: str = "i_auroc",
+def by_variant(table: pd.DataFrame, method: str, variants: Sequence[str] = (), metric: str = "i_auroc", subset: str = "all",
                **where: object) -> pd.DataFrame:
     """One metric of a method as variant x category, averaged over draws, with the mean over categories last.
 
-    variants: these in this order, NaN where one was not run; default all that were run, best mean first.
+    variants: these in this order, NaN where one was not run; default all that were run, best mean first. Raises SettingsError
+    when several numbers of shots, features or datasets are left.
     """
-    chosen = select(table, method=method, metric=metric, subset="all", **where)
+    chosen = select(table, method=method, metric=metric, subset=subset, **where)
+    for column in ("dataset", "features", "shots"):
+        if chosen[column].nunique() > 1:
+            raise SettingsError(f"a table mixes {column} {', '.join(sorted(set(chosen[column])))}; select one first")
     wide = chosen.pivot_table(index="variant", columns="category", values="value")
     wide = (wide.reindex(list(variants)) if variants else wide).rename_axis(None, axis=1)
     wide = wide.assign(mean=wide.mean(axis=1, skipna=False))

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from mmadlib.errors import DataError, MetricUndefined
+from mmadlib.errors import DataError, MetricUndefined, SettingsError
 from mmadlib.experiments.record import COLUMNS
 from mmadlib.report import tables
 
@@ -40,6 +40,8 @@ def test_variants_stand_by_category_with_a_mean_that_needs_all_of_them(measured)
     assert list(table.index) == ["published", "bare"] and list(table.columns) == ["bagel", "tire", "mean"]
     assert table.loc["published"].tolist() == pytest.approx([0.85, 0.7, 0.775])
     assert table.loc["bare", "bagel"] == 1 and table.loc["bare", ["tire", "mean"]].isna().all()
+    with pytest.raises(SettingsError, match="mixes shots 4, full"):
+        tables.by_variant(pd.concat([measured, more.assign(shots="4")]), "cfm")
     asked = tables.by_variant(measured, "cfm", ["bare", "published"])
     assert list(asked.index) == ["bare", "published"] and asked.loc["bare"].isna().all()
 
