@@ -5,15 +5,17 @@ import torch
 from scipy import sparse
 
 from mmadlib.features.field import FeatureMap, Features
-from mmadlib.methods import METHODS, training
+from mmadlib.methods import EVERY, training
 from mmadlib.methods.trained import Trained
 
 
 def pixel_features(rgb: np.ndarray, xyz: np.ndarray, foreground: np.ndarray, family: str = "paper") -> Features:
-    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`."""
+    """One token per pixel: arrays (P, C) as Features on the grid of `foreground`; the cloud is a wavy sheet, 1 mm a pixel."""
+    row, column = np.indices(foreground.shape)
+    sheet = np.stack([(column + 1) / 1000, (row + 1) / 1000, 0.5 + np.sin(row / 3) * np.cos(column / 4) / 500], -1)
     eye = sparse.eye_array(foreground.size, format="csr", dtype=np.float32)
     return Features(FeatureMap(rgb, eye, foreground.shape), FeatureMap(xyz, eye, foreground.shape), foreground,
-                    np.zeros((*foreground.shape, 3), np.float32),
+                    np.where(foreground[..., None], sheet, 0).astype(np.float32),
                     {"family": family, "standardise": [] if family == "paper" else ["rgb", "xyz"]})
 
 
@@ -40,15 +42,25 @@ def batch_of_tokens(modalities: int = 2, images: int = 3, n: int = 30, width: in
     return torch.randn(modalities, images, n, width), valid
 
 
+SMALL: dict[str, dict] = {  # methods with a second training, or whose networks see whole images -> what takes no time
+    "cfr": {"retriever_steps": 20, "candidates": 200},
+    "ast": {"grid": 12, "packing": 2, "position": 8, "flow_hidden": 8, "flow_blocks": 2, "student_width": 8,
+            "student_blocks": 1},
+    "shape_guided": {"grid": 12, "points": 16, "width": 16, "code": 8, "layers": 1, "batch": 8, "queries": 8, "rgb_grid": 12},
+}
+
+
 def brief(method: type[Trained], steps: int) -> dict:
-    """Settings with which a method takes so many steps."""
-    return {"steps": steps} | ({"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {})
+    """Settings with which a method takes so many steps, each of them short."""
+    by_steps = {"epochs": 0} if issubclass(method.SETTINGS, training.ByShots) else {}
+    return {"steps": steps} | by_steps | SMALL.get(method.name, {})
 
 
 def quick(name: str) -> dict:
     """Settings with which the method of this name has a model in no time."""
-    short = brief(METHODS[name], 2) if issubclass(METHODS[name], Trained) else {}
-    return short | ({"retriever_steps": 2, "candidates": 200} if name == "cfr" else {})
+    short = brief(EVERY[name], 2) if issubclass(EVERY[name], Trained) else {}
+    own = {"cfr": {"retriever_steps": 2}, "m3dm": {"banks": "triple", "uff_steps": 2}}
+    return short | own.get(name, {})
 
 
 def stop_training(monkeypatch, at: int) -> list[None]:

@@ -9,13 +9,13 @@ import pytest
 from mmadlib.experiments.grids import PARAMS, is_sweep, read_sweep
 from mmadlib.experiments.params import check, declared_types, read_yaml
 from mmadlib.features.extractor import Options
-from mmadlib.methods import METHODS
+from mmadlib.methods import EVERY, METHODS
 from mmadlib.methods.cpir.cpir import VARIANTS
 from mmadlib.methods.nearest import BANKS
 from mmadlib.paths import NOTEBOOKS
 from mmadlib.report import tables
 from mmadlib.report.beside import PIRN_CLAIMS
-from mmadlib.report.rows import RECONSTRUCTED
+from mmadlib.report.rows import OWN_INPUTS, RECONSTRUCTED
 
 FILES = sorted(PARAMS.rglob("*.yaml"))
 SWEEPS = [path for path in FILES if is_sweep(path)]
@@ -52,6 +52,19 @@ def test_parameters_exist_in_the_notebook_and_settings_in_the_method(path):
     assert Options(**json.loads(params.get("options") or "{}"))
 
 
+# the table stays on MVTec's clouds, so AST takes the foreground from their corners; that of Eyecandies is gone before
+OTHERWISE = {("ast", "mvtec3d"): {"foreground": "corners"}}
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_a_row_called_published_has_the_settings_of_that_variant(path):
+    cells = {(c.method, c.variant): c for c in read_sweep(path) if c.variant.startswith("published")}
+    cells = {key: c for key, c in cells.items() if key[1] in EVERY[key[0]].VARIANTS}  # of some methods only files say it
+    for (method, variant), c in cells.items():
+        wanted = EVERY[method].VARIANTS[variant] | OTHERWISE.get((method, c.dataset), {})
+        assert EVERY[method](**c.settings).settings == EVERY[method](**wanted).settings, (method, variant)
+
+
 @pytest.mark.parametrize("path", sorted([*PARAMS.glob("2*/*_published.yaml"), *PARAMS.glob("2*/*_reconstruction.yaml")]),
                          ids=name)
 def test_rows_of_the_grids_have_the_settings_of_the_methods_own_file(path):
@@ -74,6 +87,12 @@ def test_the_full_grids_have_every_method_category_and_seed(folder, dataset):
     assert rows == own | {("pirn", "common")} | {("nearest", bank) for bank in BANKS}
     assert {c.seed for c in cells} == set(range(5)) and len({c.category for c in cells}) == 10
     assert len(cells) == len(rows) * 5 * 10 * len({c.shots for c in cells})
+
+
+@pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
+def test_rows_with_inputs_of_their_own_are_those_that_tables_know(dataset):
+    cells = read_sweep(f"40_few_shot_5_10_50/{dataset}.yaml")
+    assert {(c.method, c.variant): c.features for c in cells if c.features != "paper"} == OWN_INPUTS
 
 
 @pytest.mark.parametrize("dataset", ["rendered", "mvtec3d", "eyecandies"])

@@ -22,3 +22,5 @@ from .texts import parse_mapping as parse_mapping
 from .texts import parse_options as parse_options
 from .texts import parse_reader as parse_reader
 from .texts import parse_settings as parse_settings
+from .unlabelled import batches as batches
+from .unlabelled import run_batches as run_batches

@@ -23,7 +23,7 @@ from mmadlib.data.rendered_plan import VERSION
 from mmadlib.errors import DataError, WeightsError, explain
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.experiments.cells import Cell
-from mmadlib.experiments.identity import run_identity
+from mmadlib.experiments.identity import run_identity, runner
 from mmadlib.experiments.source import limit_test
 from mmadlib.paths import here, shown
 from mmadlib.pinned import state
@@ -102,8 +102,10 @@ class Causes:
 
     def data(self, cell: Cell) -> str:
         """Digest of the content of all samples that a run uses, in their order. Raises DataError."""
-        train = self._split(cell, "train")
         test = limit_test(self._split(cell, "test"), cell.test_limit)
+        if runner(cell.method) == "unlabelled":
+            return short([[e.rgb.stem for e in test.entries] + self._contents(test)])
+        train = self._split(cell, "train")
         used = [train.take(draw(len(train), cell.shots, cell.seed, cell.rule)), test]
         if "twins" in splits(cell.dataset):
             used.append(twins_of(test, self._split(cell, "twins")))

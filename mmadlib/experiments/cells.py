@@ -16,7 +16,10 @@ LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: arguments of evaluate.run. shots None: all training samples."""
+    """One run of a sweep: arguments of evaluate.run, or of unlabelled.run_batches, where shots are the parts of a batch.
+
+    shots None: all training samples, or all test samples in one batch.
+    """
 
     dataset: str
     category: str
@@ -49,10 +52,10 @@ class Cell:
         """The settings that the record of this run holds."""
         from mmadlib.features import family
         from mmadlib.features.options import check_options, settings_of
-        from mmadlib.methods import METHODS
+        from mmadlib.methods import EVERY
 
         features = settings_of(*family(self.features), check_options(self.options))
-        return asdict(typed(METHODS[self.method].SETTINGS, self.settings, f"{self.method} setting")) | {
+        return asdict(typed(EVERY[self.method].SETTINGS, self.settings, f"{self.method} setting")) | {
             "features": features, "rule": self.rule, "reader": self.reader}
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
     dataset: rendered
     features: learned                      # a family; default learned
     categories: [keyed, free]
-    shots: [1, 4, 0]                       # 0: all training samples
+    shots: [1, 4, 0]                       # 0: all training samples; of a method without good parts, test samples at once
     seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
     methods:                               # method -> variant -> settings, or names of the method's VARIANTS
       cfm: {default: {}, wide: {hidden: 512}}
@@ -121,7 +121,7 @@ def _check(content: dict[str, Any]) -> None:
     """Names and lists of a sweep. Raises SettingsError."""
     from mmadlib.data import DATASETS
     from mmadlib.data.rendered_plan import CATEGORIES
-    from mmadlib.methods import METHODS
+    from mmadlib.methods import EVERY
 
     for name in content:
         one_of("key", name, [*NEEDED, *COMMON])
@@ -140,20 +140,20 @@ def _check(content: dict[str, Any]) -> None:
     for shots in content["shots"]:
         whole("shots", shots)
     for method, variants in _mapping("methods", content["methods"]).items():
-        one_of("method", method, METHODS)
+        one_of("method", method, EVERY)
         if not isinstance(variants, (dict, list)) or not variants:
             raise SettingsError(f"methods: {method}={variants!r}: expected its variants, e.g. {method}: {{default: {{}}}}")
 
 
 def _named(method: str, variants: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
     """(variant, settings); those of a list are the method's own VARIANTS. Raises UnknownName."""
-    from mmadlib.methods import METHODS
+    from mmadlib.methods import EVERY
 
     if isinstance(variants, Mapping):
         return list(variants.items())
     for name in variants:
-        one_of(f"variant of {method}", name, METHODS[method].VARIANTS)
-    return [(name, METHODS[method].VARIANTS[name]) for name in variants]
+        one_of(f"variant of {method}", name, EVERY[method].VARIANTS)
+    return [(name, EVERY[method].VARIANTS[name]) for name in variants]
 
 
 def _pair(seed: Any) -> tuple[int, int]:

@@ -94,14 +94,14 @@ def _code_of(method: str) -> tuple[set[Path], list[str]]:
 
     Raises SettingsError when neither is known.
     """
-    from mmadlib.methods import METHODS
+    from mmadlib.methods import EVERY
 
     try:
-        return {module_of(METHODS[method])}, []
+        return {module_of(EVERY[method])}, []
     except (OSError, TypeError):
         pass
     try:
-        return set(), [textwrap.dedent(inspect.getsource(METHODS[method]))]
+        return set(), [textwrap.dedent(inspect.getsource(EVERY[method]))]
     except (OSError, TypeError):
         raise SettingsError(f"method {method!r}: the source of its class cannot be found; put it into a file") from None
 
@@ -109,6 +109,13 @@ def _code_of(method: str) -> tuple[set[Path], list[str]]:
 def module_of(method: type) -> Path:
     """The file in which a class stands. Raises OSError or TypeError when it is in none."""
     return Path(inspect.getfile(method)).resolve(strict=True)
+
+
+def runner(method: str) -> str:
+    """The module of this room that makes the numbers of a method: of one that learns from good parts, or of another."""
+    from mmadlib.methods import BATCH_METHODS
+
+    return "unlabelled" if method in BATCH_METHODS else "evaluate"
 
 
 @cache
@@ -121,7 +128,7 @@ def run_identity(method: str, dataset: str) -> str:
     reader = PACKAGE / f"data/{dataset}.py"
     reader = reader if decides(reader) else reader.with_name(f"{dataset}_plan.py")
     files, sources = _code_of(method)
-    return _digest(follow({*files, PACKAGE / "experiments/evaluate.py", reader}), sources)
+    return _digest(follow({*files, PACKAGE / f"experiments/{runner(method)}.py", reader}), sources)
 
 
 def notebook_identity(notebook: Path) -> str:

@@ -21,7 +21,7 @@ from mmadlib.experiments.cells import Cell, adapt, narrow
 from mmadlib.experiments.estimate import estimate
 from mmadlib.experiments.forecast import cores, forecast
 from mmadlib.experiments.grids import read_sweep
-from mmadlib.experiments.identity import run_identity
+from mmadlib.experiments.identity import run_identity, runner
 from mmadlib.experiments.params import read_yaml
 from mmadlib.experiments.plan import read_plan
 from mmadlib.experiments.record import RECORD, Record
@@ -68,7 +68,7 @@ def run_missing(found: Sequence[Standing], causes: Causes, base: str | Path = pa
                 cache: str | Path | None = paths.CACHE, progress: bool = True,
                 say: Say = lambda line: None) -> tuple[list[Record], list[str]]:
     """The second half of `run_cells`. Runs on the same features follow each other, and only their feature sets are held."""
-    from mmadlib.experiments.evaluate import run  # here: an estimate needs no experiment
+    from mmadlib.experiments import evaluate, unlabelled  # here: an estimate needs no experiment
     from mmadlib.experiments.source import Source
 
     records, failed = [], []
@@ -80,6 +80,7 @@ def run_missing(found: Sequence[Standing], causes: Causes, base: str | Path = pa
                 if _features(cell) != kind:
                     kind, source = "", None  # the old sets go before the new ones come
                     kind, source = _features(cell), Source(**cell.source(), cache=cache, progress=False)
+                run = {"evaluate": evaluate.run, "unlabelled": unlabelled.run_batches}[runner(cell.method)]
                 record = run(**asdict(cell), base=base, cache=cache, progress=False, source=source, causes=causes).record
             except Exception as err:  # whatever goes wrong with one run, the others are worth having
                 failed.append(f"{cell}: {_reason(err)}")

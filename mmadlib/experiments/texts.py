@@ -67,14 +67,14 @@ def _value(text: str) -> Any:
 
 def parse_settings(text: str, method: str | None = None) -> dict[str, Any]:
     """Settings of a method; of None, settings by method: {"cfm": {"epochs": 250}}. Raises SettingsError, UnknownName."""
-    from mmadlib.methods import METHODS
+    from mmadlib.methods import EVERY
 
     found = parse_mapping(text)
     for name, settings in (found if method is None else {method: found}).items():
-        one_of("method", name, METHODS)
+        one_of("method", name, EVERY)
         if not isinstance(settings, dict):
             raise SettingsError(f"settings of {name}: {settings!r} holds no named values")
-        METHODS[name](**settings)  # refuses what does not exist
+        EVERY[name](**settings)  # refuses what does not exist
     return found
 
 
@@ -112,13 +112,13 @@ def checked(nb: Path, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(name: str, text: str, stem: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    from mmadlib.methods import METHODS
+    from mmadlib.methods import EVERY
 
     if name == "options":
         return parse_options(text)
     if name == "reader" and "dataset" in given:
         return parse_reader(text, given["dataset"])
-    method = stem if stem in METHODS else given.get("method")
+    method = stem if stem in EVERY else given.get("method")
     if name == "settings" and (method or "methods" in given):
         return parse_settings(text, method)
     return parse_mapping(text, name)

@@ -1,8 +1,10 @@
 from . import beside as beside
 from . import charts as charts
+from . import costs as costs
 from . import draws as draws
 from . import export as export
 from . import few_shot as few_shot
+from . import no_good_parts as no_good_parts
 from . import orderings as orderings
 from . import plots as plots
 from . import rows as rows

@@ -19,6 +19,8 @@ from mmadlib.report.rows import RECONSTRUCTED, Row
 from mmadlib.report.tables import METRIC_NAMES, NOT_RUN, on_features, select
 
 UNPUBLISHED = "not published in an accessible source"
+WITHOUT_REFERENCE = ("LSFA", "DAUP")  # printed rows that nothing here will run beside
+NO_REFERENCE = "no runnable reference"
 ABSTRACTS = {"CMSA": "mvtec3d"}  # methods of which no number is accessible -> the dataset that their abstract speaks of
 # CPIR's tables 4 to 6: the names printed there -> our variants (specification of the paper's Sec. 4.4)
 CPIR_ROWS = {
@@ -139,7 +141,7 @@ def _printed(line: Line) -> str:
 
 def _ours(line: Line, std: bool = True) -> str:
     if line.n == 0:
-        return line.note
+        return NO_REFERENCE if line.method.split(" [")[0] in WITHOUT_REFERENCE else line.note
     return f"{line.measured:.3f}" + (f" ± {f'{line.std:.3f}' if line.n > 1 else '-'}" if std else "") + _label(line.method)
 
 

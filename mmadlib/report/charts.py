@@ -139,7 +139,8 @@ def dots(data: pd.DataFrame, subsets: Sequence[str], looks: Looks, xlabel: str, 
     for ax, subset in zip(axes.flat, subsets, strict=True):
         for y, name in enumerate(names):
             values = data.loc[(data["subset"] == subset) & (data["name"] == name), "value"].dropna()
-            ax.scatter(values, [y] * len(values), color=looks[name]["color"], s=18, alpha=0.8, linewidths=0)
+            ax.scatter(values, [y] * len(values), color=looks[name]["color"], marker=looks[name]["marker"], s=18, alpha=0.8,
+                       linewidths=0)
             ax.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=looks[name]["color"], lw=2.5)
         if chance is not None:
             ax.axvline(chance, color=CHANCE, lw=1, zorder=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -14,29 +15,31 @@ from mmadlib.report.tables import select
 SAME = ("dataset", "categories", "draws")  # what plans must share to stand side by side
 
 
-def _key(row: Row) -> tuple[str, str]:
-    """What a row is matched by: its method, and the bank of a nearest neighbour."""
-    return row.method, row.variant if row.sanity else ""
+def _key(row: Row, several: Collection[str]) -> tuple[str, str]:
+    """What a row is matched by: its method, and its variant where it is one of several or the bank of a nearest neighbour."""
+    return row.method, row.variant if row.sanity or row.method in several else ""
 
 
 def side_by_side(table: pd.DataFrame, plans: Mapping[str, Plan], shots: str, metric: str = "i_auroc",
                  subset: str = "all") -> pd.DataFrame:
     """Mean ± standard deviation over draws as text: a row for every one of the first plan, a column a plan.
 
-    plans   title -> plan, each with one row a method (a control may call its variant as it likes); "" where a plan leaves a
-            method out. Raises SettingsError for plans of other data, draws or categories, and for two rows of one method.
+    plans   title -> plan. A control may call its variant as it likes, but where the first plan has several rows of a method
+            they are matched by variant; "" where a plan leaves a row out. Raises SettingsError for plans of other data, draws
+            or categories, and for two rows of a method of which the first plan has one.
     """
     first = next(iter(plans.values()))
-    names, found = {_key(row): row.name for row in first.rows}, {}
+    several = {method for method, n in Counter(row.method for row in first.rows).items() if n > 1}
+    names, found = {_key(row, several): row.name for row in first.rows}, {}
     for title, plan in plans.items():
         for what in SAME:
             if getattr(plan, what) != getattr(first, what):
                 raise SettingsError(f"{title}: other {what} than the first column, which compares nothing; use the same")
-        keys = [_key(row) for row in plan.rows]
+        keys = [_key(row, several) for row in plan.rows]
         if len(set(keys)) < len(keys):
             raise SettingsError(f"{title}: two variants of one method; leave one")
         cells = select(summary(table, plan), shots=shots, metric=metric, subset=subset)
-        keys = [_key(Row(*row)) for row in cells[["method", "variant"]].itertuples(index=False)]
+        keys = [_key(Row(*row), several) for row in cells[["method", "variant"]].itertuples(index=False)]
         said = [cell(*numbers) for numbers in cells[["mean", "std", "n", "note"]].itertuples(index=False)]
         texts = dict(zip(keys, said, strict=True))
         found[title] = [texts.get(key, "") for key in names]

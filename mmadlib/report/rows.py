@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmadlib.errors import unknown
-from mmadlib.methods import DISPLAY, METHODS
+from mmadlib.methods import DISPLAY, EVERY, METHODS
 from mmadlib.report.plots import PALETTE
 
 # methods without public code: what runs here is our reconstruction of what is known, and every table says so
 RECONSTRUCTED = {"pirn": "reconstruction", "cmsa": "reconstruction"}  # method -> its variant beside printed numbers
-# a variant that runs on inputs of its paper's own, and still stands in the tables of the backbones that the others share
-OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14"}
+# variants that run on inputs of their papers' own, and still stands in the tables of the backbones that the others share
+OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14",
+              **dict.fromkeys([("btf", "published"), ("patchcore", "published"), ("shape_guided", "published")],
+                              "wide_resnet50_2+descriptors"),
+              ("ast", "published"): "tf_efficientnet_b5.ap_in1k+descriptors"}
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
 GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
@@ -29,8 +34,8 @@ class Row:
     variant: str = "default"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
+        if self.method not in EVERY:
+            raise unknown("method", self.method, EVERY)
 
     @property
     def sanity(self) -> bool:
@@ -58,13 +63,23 @@ class Row:
 
     @property
     def look(self) -> dict[str, Any]:
-        """color, dashes (a seaborn pattern) and marker: a colour per method in the order of METHODS, greys for sanity rows."""
+        """color, dashes (a seaborn pattern) and marker: a colour per method in the order of EVERY, greys for sanity rows."""
         if self.sanity:
             place = list(SANITY).index(self.variant) if self.variant in SANITY else 0
             return {"color": GREYS.get(self.variant, "#777777"), "dashes": DASHES[place], "marker": MARKERS[place]}
-        place = [m for m in METHODS if m != "nearest"].index(self.method)
+        place = [m for m in EVERY if m != "nearest"].index(self.method)
         return {"color": COLOURS[place % len(COLOURS)], "dashes": DASHES[place // len(COLOURS) % len(DASHES)],
                 "marker": MARKERS[place % len(MARKERS)]}
+
+
+def looks(some: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Printed name -> look in a figure of these rows; of several of one method the later ones are dashed in their own way."""
+    found, seen = {}, Counter[str]()
+    for row in some:
+        again = {} if row.sanity or not seen[row.method] else {"dashes": DASHES[2 + (seen[row.method] - 1) % 2]}
+        found[row.name] = row.look | again
+        seen[row.method] += 1
+    return found
 
 
 def beside_printed(variant: str = "published") -> dict[str, Row]:

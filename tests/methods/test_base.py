@@ -10,7 +10,7 @@ import pytest
 from synthetic import quick, shared_latent
 
 from mmadlib.errors import OutputError, SettingsError, WeightsError
-from mmadlib.methods import METHODS
+from mmadlib.methods import EVERY, METHODS
 from mmadlib.methods.nearest import Nearest
 from mmadlib.methods.saving import read_model, write_model
 
@@ -20,7 +20,7 @@ def saved(tmp_path) -> Path:
     return Nearest(size=50).fit(shared_latent(1), progress=False).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("method", METHODS.values())
+@pytest.mark.parametrize("method", EVERY.values())
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, True, None])
 def test_impossible_seeds_are_refused(method, seed):
     with pytest.raises(SettingsError, match=f"seed={seed!r}"):
@@ -49,14 +49,14 @@ def test_damaged_models_are_refused(saved, file, content):
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_models_with_other_tensors_are_refused(tmp_path, name):
-    folder = METHODS[name](**quick(name)).fit(shared_latent(1), progress=False).save(tmp_path / "model")
+    folder = EVERY[name](**quick(name)).fit(shared_latent(3), progress=False).save(tmp_path / "model")
     about, tensors = read_model(folder, name)
     standard = {key: value for key, value in tensors.items() if key.startswith("standardise")}
     for state in ({"a": shared_latent(1)[0].rgb.tokens}, standard):
         with pytest.raises(WeightsError, match=f"no whole {name} model"):
-            METHODS[name].load(write_model(tmp_path / "other", about, state))
+            EVERY[name].load(write_model(tmp_path / "other", about, state))
 
 
 def test_other_methods_and_missing_files_are_named(saved):

@@ -16,12 +16,13 @@ from scipy import sparse
 
 from mmadlib.errors import MissingModality
 from mmadlib.features.field import FeatureMap, Features
-from mmadlib.methods import METHODS
+from mmadlib.methods import BATCH_METHODS, EVERY
 from mmadlib.methods.pirn.settings import AS_NOTED
 
 PINNED = Path(__file__).with_name("pinned.json")
 SIZE, CELLS = (20, 28), (10, 14)  # pixels, and the tokens: four pixels share one
 BRIEF = {"steps": 3, "batch": 2}
+PATCHES = BRIEF | {"grid": 0, "points": 20, "width": 16, "code": 8, "layers": 2, "queries": 10, "rgb_grid": 10}
 # case -> method, number of training samples, settings
 CASES: dict[str, tuple[str, int, dict]] = {
     "cfm": ("cfm", 3, BRIEF),
@@ -56,6 +57,44 @@ CASES: dict[str, tuple[str, int, dict]] = {
     "cmsa, banks": ("cmsa", 2, {"branches": "banks", "bank_space": "raw", "calibrate": False, "bank_size": 20, "masked": False,
                                 "fusion": "max", "smooth": "none"}),
     "cmsa, one shot": ("cmsa", 1, {"align": "cca", "fusion": "product", "bank_dims": 4, "bank_share": 0.5, "bank_floor": 1}),
+    "btf": ("btf", 3, {}),
+    "btf, published": ("btf", 2, {"stride": 1, "grid": 9, "normalised": False, "masked": False, "standardised": False,
+                                  "image": "patch", "smooth": "pil4"}),
+    "btf, shape": ("btf", 1, {"parts": "fpfh", "stride": 1, "orient": True, "image": "patch", "reweight": "none",
+                              "coreset": 0.5}),
+    "patchcore": ("patchcore", 3, {}),
+    "patchcore, whole": ("patchcore", 2, {"modality": "xyz", "masked": False, "width": 6, "sampling": "exact", "grid": 10,
+                                           "image": "patch"}),
+    "patchcore, line": ("patchcore", 1, {"dialect": "line", "masked": False, "image": "patch", "reweight": "m3dm_single",
+                                         "sampling": "greedy", "grid": 10}),
+    "m3dm": ("m3dm", 3, {}),
+    "m3dm, published": ("m3dm", 2, {"banks": "triple", "rgb_grid": 7, "xyz_grid": 14, "masked": False, "bank_norm": "m3dm",
+                                    "coreset_rule": "m3dm", "zero_row": True, "weight_rgb": 0.1, "dlf": "sgd_ocsvm",
+                                    "uff_pairs": "published", "uff_steps": 3, "coreset": 0.3, "image": "patch",
+                                    "smooth": "pil4"}),
+    "m3dm, linear": ("m3dm", 2, {"dlf": "linear", "image": "patch", "reweight": "m3dm_double", "rgb_grid": 10}),
+    "m3dm, fused": ("m3dm", 1, {"banks": "fusion", "uff_steps": 3, "bank_norm": "none"}),
+    "ast": ("ast", 3, BRIEF),
+    "ast, published forms": ("ast", 3, {
+        "epochs": 2, "batch": 2, "drop_last": True, "grid": 6, "depth": "z", "packing": 3, "dilation": 4, "background": "keep",
+        "fills": 1, "fill_border": False, "weight": "m2", "upsample": "bicubic", "image_score": "mean", "smooth": "none"}),
+    "ast, rgb": ("ast", 1, BRIEF | {"mode": "rgb", "masked": False, "image_score": "max_cells", "flow_hidden": 5,
+                                    "student_width": 7, "position": 4}),
+    "shape_guided": ("shape_guided", 3, PATCHES),
+    "shape_guided, published": ("shape_guided", 2, PATCHES | {
+        "fps_start": "random", "epochs": 1, "mult": 10.0, "align": "first", "image": "patch", "smooth": "pil4"}),
+    "shape_guided, other": ("shape_guided", 3, PATCHES | {
+        "grid": 7, "rgb_link": "dilate2", "atoms": "unit", "nonzeros": 2, "k": 4, "k_rgb": 3, "fusion": "sum",
+        "pixel_fusion": "sum", "align_images": 2, "rgb_grid": 14}),
+    "shape_guided, one shot": ("shape_guided", 1, PATCHES | {"nonzeros": 0, "align": "off", "smooth": "none"}),
+    "shape_guided, rgb": ("shape_guided", 2, PATCHES | {"branch": "rgb"}),
+    "musc": ("musc", 4, {}),
+    "musc, plain": ("musc", 3, {"cae": False, "fusion": "plain", "share": 1.0}),
+    "musc, published forms": ("musc", 4, {
+        "masked": False, "scale": "unit", "aggregate": "published", "cae": True, "ties": "stable", "fusion": "plain",
+        "corners": True, "rescore": "published", "window": 3, "smooth": "none", "grid": 10}),
+    "musc, xyz": ("musc", 3, {"modality": "xyz", "every": 2, "share": 0.6, "aggregate": "clean", "degrees": "1 3",
+                              "rescore": "clean", "window": 2}),
     "nearest": ("nearest", 3, {}),
     "nearest, max": ("nearest", 3, {"bank": "max", "size": 150, "k": 2}),
     "nearest, coreset": ("nearest", 3, {"bank": "rgb", "choose": "coreset", "size": 30}),
@@ -77,7 +116,9 @@ def samples(n: int) -> list[Features]:
                 for view in (view2, view3)]
         foreground = (row - 9) ** 2 / 70 + (column - 12 - i) ** 2 / (140 - 20 * i) < 1
         meta = {"family": "descriptors", "standardise": ["rgb", "xyz"]}
-        found.append(Features(*maps, foreground, np.zeros((*SIZE, 3), np.float32), meta))
+        sheet = np.stack([(column + 1) / 1000, (row + 1) / 1000, 0.5 + np.sin(row / 3 + i) * np.cos(column / 4) / 500], -1)
+        cloud = np.where(foreground[..., None], sheet, 0).astype(np.float32)
+        found.append(Features(*maps, foreground, cloud, meta))
     return found
 
 
@@ -96,7 +137,7 @@ def numbers(case: str) -> dict[str, list[float]]:
     """What a method says of a new sample after its fit, and the losses on the way."""
     name, n, settings = CASES[case]
     *train, test = samples(n + 1)
-    method = METHODS[name](seed=3, **settings).fit(train, progress=False)
+    method = EVERY[name](seed=3, **settings).fit(train, progress=False)
     found = {}
     for label, sample in {"": test, "without rgb, ": without(test, "rgb"), "without xyz, ": without(test, "xyz")}.items():
         try:
@@ -105,6 +146,8 @@ def numbers(case: str) -> dict[str, list[float]]:
             continue
         found |= {f"{label}map": told(scores.map), f"{label}image": [float(f"{scores.image:.6g}")]}
         found |= {f"{label}part {part}": told(values) for part, values in scores.parts.items()}
+    if name in BATCH_METHODS:
+        found["batch image"] = [float(f"{scores.image:.6g}") for scores in method.score_batch(train, progress=False)]
     losses = {"": getattr(method, "losses", [])} | getattr(method, "retrieval_losses", {})
     found |= {f"loss {side} {term}".replace("  ", " "): [float(f"{step[term]:.6g}") for step in steps]
               for side, steps in losses.items() if steps for term in steps[0]}

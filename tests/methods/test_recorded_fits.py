@@ -108,13 +108,13 @@ def test_the_retriever_trains_as_officially(side):
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if issubclass(method, Trained)])
 def test_optimisers_are_those_that_were_published(name):
-    """Over every parameter of the networks once; without decay, but for CMSA's."""
+    """Over every parameter of the networks once; without decay, but for CMSA's and AST's."""
     method = METHODS[name](lr=0.0123, epochs=0, steps=1).fit(shared_latent(2), progress=False)
     adams = method.optimisers()
     for adam in adams.values():
         check_adam(adam, 0.0123)
         assert type(adam) is (torch.optim.AdamW if name == "cmsa" else torch.optim.Adam)
-        assert adam.param_groups[0]["weight_decay"] == (1e-4 if name == "cmsa" else 0)
+        assert adam.param_groups[0]["weight_decay"] == {"cmsa": 1e-4, "ast": 1e-5}.get(name, 0)
     given = [id(p) for adam in adams.values() for group in adam.param_groups for p in group["params"]]
     trained = [id(p) for key, net in method.networks.items() if not key.startswith("retriever") for p in net.parameters()]
     assert sorted(given) == sorted(trained)

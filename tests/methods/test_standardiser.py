@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic import shared_latent
+from synthetic import quick, shared_latent
 
 from mmadlib.errors import MissingModality, SettingsError, UnknownName
 from mmadlib.features.field import FeatureMap
@@ -105,8 +105,8 @@ def test_an_anchor_is_kept_with_the_model(samples):
 
 BRIEF: dict[str, dict] = {  # methods that have an anchor unasked -> settings of a short training
     "cfm": {"steps": 1, "batch": 1}, "cpir": {"steps": 1, "batch": 1}, "cfr": {"steps": 1, "batch": 1, "replace": "off"},
-    "cmdr_iad": {"steps": 1, "batch": 1, "grid": 12}, "cmsa": {"steps": 1, "batch": 1, "grid": 12, "rgb_grid": 6},
-    "pirn": {"steps": 1, "batch": 1, "grid": 12},
+    "cmdr_iad": {"steps": 1, "batch": 1, "grid": 12}, "pirn": {"steps": 1, "batch": 1, "grid": 12},
+    "cmsa": {"epochs": 0, "steps": 1, "batch": 1, "grid": 12, "rgb_grid": 6},
 }
 
 
@@ -128,7 +128,7 @@ def test_a_saved_model_keeps_its_anchor(samples, name, tmp_path):
     assert np.array_equal(again.score(samples[1]).map, model.score(samples[1]).map)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "nearest"])
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if getattr(method.SETTINGS(), "anchor", 0)])
 def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     settings = {"steps": 2, "batch": 2} | ({"retriever_steps": 2} if name == "cfr" else {})
     settings |= {"epochs": 0} if "epochs" in METHODS[name].SETTINGS.__dataclass_fields__ else {}
@@ -136,8 +136,9 @@ def test_every_method_of_a_cosine_takes_an_anchor(samples, name):
     assert np.isfinite(anchored).all() and not np.array_equal(plain, anchored)
 
 
-def test_nearest_takes_no_cosine_and_no_anchor(samples):
-    with pytest.raises(UnknownName, match="anchor"):
-        METHODS["nearest"](anchor=1)
-    model = METHODS["nearest"](size=50).fit(samples)
+@pytest.mark.parametrize("name", ["btf", "patchcore", "m3dm", "ast", "shape_guided", "nearest"])
+def test_methods_of_other_distances_take_no_anchor(samples, name):
+    with pytest.raises((UnknownName, SettingsError), match="anchor"):
+        METHODS[name](anchor=1)
+    model = METHODS[name](**quick(name)).fit(samples, progress=False)
     assert model.standardise.anchor == {"rgb": 0, "xyz": 0} and model.standardise.width("rgb") == samples[0].rgb.channels

@@ -29,6 +29,15 @@ def test_a_control_stands_beside_its_method_whatever_its_variant_is_called(measu
     assert list(found["without"][1:]) == ["", ""] and found.at["Nearest neighbour [RGB]", "learned"] == "0.774 ± 0.010"
 
 
+def test_several_rows_of_a_method_are_matched_by_variant(measured):
+    both, one = (Row("cfm"), Row("cfm", "centred")), (Row("cfm", "centred"),)
+    found = side_by_side(measured, {"main": plan(("4",), rows=both), "again": plan(("4",), rows=both),
+                                    "one": plan(("4",), rows=one)}, "4")
+    assert list(found.index) == ["CFM", "CFM [centred]"]
+    assert list(found["again"]) == list(found["main"]) == ["0.794 ± 0.020", "0.694 ± 0.020"]
+    assert list(found["one"]) == ["", "0.694 ± 0.020"]
+
+
 def test_what_was_not_run_says_so(measured):
     found = side_by_side(measured, {"main": plan(("4",)), "paper": plan(("4",), features="paper")}, "4")
     assert set(found["paper"]) == {"not run"}

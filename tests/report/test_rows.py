@@ -42,3 +42,11 @@ def test_no_two_rows_look_alike_and_a_new_method_changes_no_look(monkeypatch):
     assert Row("cfm", "published").look == Row("cfm").look
     assert Row("nearest", "other").look["color"].startswith("#")
     assert Row("new3").name == "new3"
+
+
+def test_rows_of_one_method_are_told_apart_in_a_figure():
+    some = [Row("patchcore"), Row("patchcore", "xyz"), Row("cfm"), Row("nearest", "rgb"), Row("nearest", "xyz")]
+    found = rows.looks(some)
+    assert list(found) == [row.name for row in some] and len({tuple(look.values()) for look in found.values()}) == 5
+    assert all(found[row.name] == row.look for row in some if row.variant != "xyz" or row.sanity)
+    assert found["PatchCore [xyz]"]["color"] == found["PatchCore"]["color"]

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from mmadlib.errors import DataError, MetricUndefined
+from mmadlib.errors import DataError, MetricUndefined, SettingsError
 from mmadlib.experiments.record import COLUMNS
 from mmadlib.report import tables
 
@@ -34,6 +34,18 @@ def test_method_table_has_display_names(measured):
     assert tables.by_method(measured).index[0] == ("CFM", "published", "paper")
 
 
+def test_variants_stand_by_category_with_a_mean_that_needs_all_of_them(measured):
+    more = measured.assign(variant=["bare", "bare", "bare", "bare"], value=1.0).iloc[:1]
+    table = tables.by_variant(pd.concat([measured, more]), "cfm", features="paper")
+    assert list(table.index) == ["published", "bare"] and list(table.columns) == ["bagel", "tire", "mean"]
+    assert table.loc["published"].tolist() == pytest.approx([0.85, 0.7, 0.775])
+    assert table.loc["bare", "bagel"] == 1 and table.loc["bare", ["tire", "mean"]].isna().all()
+    with pytest.raises(SettingsError, match="mixes shots 4, full"):
+        tables.by_variant(pd.concat([measured, more.assign(shots="4")]), "cfm")
+    asked = tables.by_variant(measured, "cfm", ["bare", "published"])
+    assert list(asked.index) == ["bare", "published"] and asked.loc["bare"].isna().all()
+
+
 class TestPublishedFile:
     """The checks that keep results/published.csv honest."""
 
@@ -42,7 +54,7 @@ class TestPublishedFile:
         return pd.read_csv(tables.RESULTS / "published.csv", dtype={"shots": str})
 
     def test_vocabulary(self, full):
-        assert len(full) == 1395
+        assert len(full) == 1439
         assert set(full["dataset"]) <= {"mvtec3d", "eyecandies", "real_iad_d3", "polyurethane"}
         assert set(full["metric"]) <= {*tables.METRIC_NAMES, "fps", "memory_mb"}
         assert set(full["confidence"]) == {"primary", "official-readme", "secondary", "unverified"}
@@ -54,6 +66,11 @@ class TestPublishedFile:
         assert (full["confidence"] == "unverified").any()
         assert "unverified" not in set(tables.published()["confidence"])
         assert len(tables.published()) < len(full)
+
+    def test_only_what_needs_no_good_part_has_no_shots(self, full):
+        none = full[full["shots"] == "0"]
+        assert set(none["method"]) == {"MuSc-V2"} == set(full.loc[full["shots"].isin(["0"]), "paper"])
+        assert set(none["metric"]) == {"i_auroc", "p_auroc"}, "its PRO is not AUPRO@30"
 
     def test_stated_means_are_the_means_of_their_cells(self, full):
         """Two groups are known not to agree: one misprint in the authors' picture and one unverified row."""
