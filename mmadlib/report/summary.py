@@ -8,7 +8,9 @@ from pathlib import Path
 from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.results import read_results
+from mmadlib.methods import BATCH_METHODS, METHODS
 from mmadlib.paths import FIGURES, RESULTS, RUNS, here, shipped, shown
+from mmadlib.report.no_good_parts import HEADING, parts_of
 from mmadlib.report.tables import ON_REQUEST, OUR_METRICS, by_method, text
 
 MAIN_METRICS = ("i_auroc", "aupro_30")
@@ -30,11 +32,14 @@ def command(folder: str | Path = RESULTS, own: bool = False, metrics: Sequence[s
         print(f"{where} holds no rows yet: `make reproduce` fills it{mine}")
         return 0
     print("Means over categories, data seeds and seeds; columns: all defects, then those that one modality shows")
-    for dataset, shots in results[["dataset", "shots"]].drop_duplicates().itertuples(index=False):
-        for metric in metrics:
-            print(f"\n{dataset}, {shots} shots, {NAMES[metric]}")
-            found = by_method(results, metric, dataset=dataset, shots=shots)
-            print(text(found) if len(found) else "not measured: runs from before this metric lack it")
+    apart = results["method"].isin(BATCH_METHODS)
+    for part in (results[~apart], results[apart]):  # never in one table: the latter were given no good part
+        for dataset, shots in part[["dataset", "shots"]].drop_duplicates().itertuples(index=False):
+            given = f"{shots} shots" if part["method"].iloc[0] in METHODS else f"{HEADING}, {parts_of(shots)}"
+            for metric in metrics:
+                print(f"\n{dataset}, {given}, {NAMES[metric]}")
+                found = by_method(part, metric, dataset=dataset, shots=shots)
+                print(text(found) if len(found) else "not measured: runs from before this metric lack it")
     print(f"\nall numbers: {where}   provenance: {shown(here(folder) / 'runs.csv')}\n"
           f"tables and figures: notebooks/90_tables.ipynb, notebooks/91_figures.ipynb, {shown(FIGURES)}/\n"
           f"executed notebooks: {shown(RUNS)}/notebooks/")

@@ -26,3 +26,13 @@ def test_the_table_or_what_to_do(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "rendered, 4 shots, I-AP" in out and "0.125" in out and "0.500" not in out and "P-AP\nnot measured" in out
     assert main(["results", str(tmp_path), "--metric", "i_app"]) == 2 and "did you mean 'i_ap'" in capsys.readouterr().err
+
+
+def test_methods_without_good_parts_stand_in_no_table_of_the_others(tmp_path, capsys):
+    for method, value in (("cfm", 0.25), ("musc", 0.75)):
+        store(tmp_path / "runs", method=method, shots=None, metrics={"all": {"i_auroc": value, "aupro_30": 1.0}})
+    merge_results(tmp_path / "runs", tmp_path, into="results")
+    assert main(["results", str(tmp_path), "--metric", "i_auroc"]) == 0
+    first, second = capsys.readouterr().out.split("\n\n")[1:3]
+    assert first.startswith("rendered, full shots, I-AUROC") and "CFM" in first and "MuSc-V2" not in first
+    assert second.startswith("rendered, no good parts, all parts at once, I-AUROC") and "MuSc-V2" in second
