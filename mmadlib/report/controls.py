@@ -26,7 +26,7 @@ def side_by_side(table: pd.DataFrame, plans: Mapping[str, Plan], shots: str, met
 
     plans   title -> plan. A control may call its variant as it likes, but where the first plan has several rows of a method
             they are matched by variant; "" where a plan leaves a row out. Raises SettingsError for plans of other data, draws
-            or categories, and for two rows of a method of which the first plan has one.
+            or categories, for two rows of a method of which the first plan has one, and for a row that the first plan lacks.
     """
     first = next(iter(plans.values()))
     several = {method for method, n in Counter(row.method for row in first.rows).items() if n > 1}
@@ -38,6 +38,8 @@ def side_by_side(table: pd.DataFrame, plans: Mapping[str, Plan], shots: str, met
         keys = [_key(row, several) for row in plan.rows]
         if len(set(keys)) < len(keys):
             raise SettingsError(f"{title}: two variants of one method; leave one")
+        if strangers := [row.name for row in plan.rows if _key(row, several) not in names]:
+            raise SettingsError(f"{title}: {', '.join(strangers)} stands beside no row of the first column; leave it out")
         cells = select(summary(table, plan), shots=shots, metric=metric, subset=subset)
         keys = [_key(Row(*row), several) for row in cells[["method", "variant"]].itertuples(index=False)]
         said = [cell(*numbers) for numbers in cells[["mean", "std", "n", "note"]].itertuples(index=False)]

@@ -10,9 +10,10 @@ from mmadlib.methods import BATCH_METHODS
 from mmadlib.report.draws import note, over_draws, per_draw
 from mmadlib.report.few_shot import cell
 from mmadlib.report.rows import Row
-from mmadlib.report.tables import OUR_METRICS, select
+from mmadlib.report.tables import NOT_RUN, OUR_METRICS, select
 
 HEADING = "no good parts"
+SIZES = ("8", "24", "full")  # parts of a batch in our sweeps, as a table calls them
 METRICS = ("i_auroc", "p_auroc", "aupro_30", "aupro_30_fg")
 
 
@@ -24,7 +25,7 @@ def parts_of(shots: object) -> str:
 def no_good_parts(table: pd.DataFrame, dataset: str = "rendered", features: str = "learned",
                   categories: Sequence[str] | None = None, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """Mean and deviation over draws as text, a row per method and size of a batch, a column per metric; empty where nothing
-    was run. categories: those that are averaged, default all that were run."""
+    was run, "not run" where one of SIZES was not. categories: those that are averaged, default all that were run."""
     found = select(table, dataset=dataset, features=features, variant="default", subset="all")
     found = found[found["method"].isin(BATCH_METHODS) & found["metric"].isin(metrics)]
     shown = sorted(set(found["category"])) if categories is None else list(categories)
@@ -35,8 +36,8 @@ def no_good_parts(table: pd.DataFrame, dataset: str = "rendered", features: str 
     cells["note"] = [note(found, needed, n, len(wanted)) for found, needed, n in counts]
     cells["text"] = [cell(*x) for x in cells[["mean", "std", "n", "note"]].itertuples(index=False)]
     cells["name"] = [Row(method).name for method in cells["method"]]
-    cells["given"], cells["size"] = cells["shots"].map(parts_of), pd.to_numeric(cells["shots"].replace("full", "inf"))
-    cells = cells.sort_values(["name", "size"])
-    wide = cells.pivot(index=["name", "size", "given"], columns="metric", values="text").droplevel("size")
-    wide = wide[[m for m in metrics if m in wide]].rename(columns=OUR_METRICS)
-    return wide.rename_axis(None, axis=1).rename_axis(["method", HEADING])
+    wide = cells.pivot(index=["name", "shots"], columns="metric", values="text")
+    sizes = sorted({*SIZES, *cells["shots"]}, key=lambda k: float(k.replace("full", "inf")))
+    wide = wide.reindex(pd.MultiIndex.from_product([sorted(set(cells["name"])), sizes])).fillna(NOT_RUN)
+    wide.index = pd.MultiIndex.from_tuples([(name, parts_of(k)) for name, k in wide.index], names=["method", HEADING])
+    return wide[[m for m in metrics if m in wide]].rename(columns=OUR_METRICS).rename_axis(None, axis=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmadlib.checks import one_of
 from mmadlib.errors import DataError, explain
 from mmadlib.experiments.results import read_results
-from mmadlib.methods import BATCH_METHODS, METHODS
+from mmadlib.methods import BATCH_METHODS
 from mmadlib.paths import FIGURES, RESULTS, RUNS, here, shipped, shown
 from mmadlib.report.no_good_parts import HEADING, parts_of
 from mmadlib.report.tables import ON_REQUEST, OUR_METRICS, by_method, text
@@ -32,12 +32,11 @@ def command(folder: str | Path = RESULTS, own: bool = False, metrics: Sequence[s
         print(f"{where} holds no rows yet: `make reproduce` fills it{mine}")
         return 0
     print("Means over categories, data seeds and seeds; columns: all defects, then those that one modality shows")
-    apart = results["method"].isin(BATCH_METHODS)
-    for part in (results[~apart], results[apart]):  # never in one table: the latter were given no good part
+    apart = results["method"].isin(BATCH_METHODS)  # were given no good part: never in one table with the others
+    for part, given in ((results[~apart], "{} shots".format), (results[apart], lambda k: f"{HEADING}, {parts_of(k)}")):
         for dataset, shots in part[["dataset", "shots"]].drop_duplicates().itertuples(index=False):
-            given = f"{shots} shots" if part["method"].iloc[0] in METHODS else f"{HEADING}, {parts_of(shots)}"
             for metric in metrics:
-                print(f"\n{dataset}, {given}, {NAMES[metric]}")
+                print(f"\n{dataset}, {given(shots)}, {NAMES[metric]}")
                 found = by_method(part, metric, dataset=dataset, shots=shots)
                 print(text(found) if len(found) else "not measured: runs from before this metric lack it")
     print(f"\nall numbers: {where}   provenance: {shown(here(folder) / 'runs.csv')}\n"

@@ -50,3 +50,5 @@ def test_plans_that_compare_nothing_are_refused(measured):
         side_by_side(measured, {"main": plan(("4",)), "other": replace(plan(("4",)), draws=((1, 0),))}, "4")
     with pytest.raises(SettingsError, match="two variants of one method"):
         side_by_side(measured, {"main": plan(("4",)), "two": plan(("4",), rows=(Row("cfm"), Row("cfm", "centred")))}, "4")
+    with pytest.raises(SettingsError, match="other: CPIR stands beside no row"):
+        side_by_side(measured, {"main": plan(("4",)), "other": plan(("4",), rows=(Row("cfm"), Row("cpir")))}, "4")

@@ -29,6 +29,14 @@ def test_a_draw_without_a_category_does_not_count():
     assert no_good_parts(rows)["I-AUROC"].tolist()[0] == "0.300 ± - (1 of 2 draws)"
 
 
+def test_a_size_that_was_not_run_says_so():
+    rows = table()
+    shown = no_good_parts(rows[rows["shots"] != "24"])
+    assert shown.loc[("MuSc-V2", "24 parts at once")].tolist() == ["not run", "not run"] and len(shown) == 3
+    more = no_good_parts(pd.concat([rows, rows[rows["shots"] == "8"].assign(shots="9")]))
+    assert list(more.index.get_level_values(1)) == [f"{k} parts at once" for k in ("8", "9", "24", "all")]
+
+
 def test_nothing_run_is_no_row():
     assert no_good_parts(table(method="nearest")).empty and no_good_parts(table(), dataset="road").empty
 
