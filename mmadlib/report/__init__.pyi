@@ -8,7 +8,9 @@ from . import no_good_parts as no_good_parts
 from . import orderings as orderings
 from . import plots as plots
 from . import rows as rows
+from . import split as split
 from . import summary as summary
 from . import tables as tables
 from . import verdicts as verdicts
 from .rows import Row as Row
+from .split import Split as Split
