@@ -1,4 +1,4 @@
-"""Image scores of methods on one test split side by side: AUROC by the modality that shows a defect, and what a gap settles."""
+"""Image scores on one test split side by side: AUROC by the modality that shows a defect, and what a gap settles."""
 
 from __future__ import annotations
 
