@@ -20,6 +20,7 @@ person stands (`here`), as with any other library.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from mmadlib.errors import SettingsError, explain
@@ -109,7 +110,11 @@ def run_dir(dataset: str, data_seed: int, category: str, method: str, variant: s
     """
     k = "full" if shots is None else int(shots)
     parts = [dataset, f"data{int(data_seed)}", category, method, variant, features, f"shots{k}", f"seed{int(seed)}"]
-    for part in parts:
-        if not part or part in (".", "..") or set(part) & set("/\\") or part != printable(part):
-            raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
-    return here(base).joinpath(*parts)
+    return here(base).joinpath(*map(_part, parts))
+
+
+@cache  # plans name tens of thousands of runs with the same few parts
+def _part(part: str) -> str:
+    if not part or part in (".", "..") or set(part) & set("/\\") or part != printable(part):
+        raise SettingsError(f"{part!r} cannot be part of a run's folder; use letters, digits and _ . + -")
+    return part

@@ -3,11 +3,14 @@
 import os
 
 import pytest
+from jaxtyping import install_import_hook
+from shapes import modules
 
 from mmadlib.pinned import SWITCH, pinned, state
 
 if not pinned(state()):  # pytest has loaded numpy: what a test starts is to compute as the test itself
     os.environ[SWITCH] = "no"
+install_import_hook(modules(), "shapes.check")  # before the first of them is imported
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def run_tests(tree: Path, tests: list[str], seconds: dict[str, float]) -> None:
     for stream in (1, 2):
         os.dup2(os.open(tree / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     quickest = Quickest(seconds)
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "jaxtyping._pytest_plugin", "--basetemp", str(tree / "tmp")]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(tree / "tmp")]
     code = pytest.main([*words, *tests], plugins=[quickest])
     (tree / "seconds.json").write_text(json.dumps(quickest.measured))
     sys.exit(int(code))

@@ -40,8 +40,12 @@ class Cell:
 
     def folder(self, base: str | Path = RUNS) -> Path:
         """The folder of the run."""
-        return run_dir(self.dataset, self.data_seed, self.category, self.method, self.variant, self.features, self.shots,
-                       self.seed, base)
+        return run_dir(*self.keys, base)
+
+    @property
+    def keys(self) -> tuple[str, int, str, str, str, str, int | None, int]:
+        """What tells the runs of all sweeps apart, in the order of `paths.run_dir`."""
+        return (self.dataset, self.data_seed, self.category, self.method, self.variant, self.features, self.shots, self.seed)
 
     def source(self) -> dict[str, Any]:
         """What the features depend on but for the draw: arguments of source.Source."""

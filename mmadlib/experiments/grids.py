@@ -76,11 +76,12 @@ def _cells(content: dict[str, Any]) -> list[Cell]:
             cells += [Cell(**kind, category=category, shots=shots or None, seed=seed, data_seed=data_seed)
                       for (data_seed, seed), category, shots in
                       itertools.product(map(_pair, content["seeds"]), content["categories"], content["shots"])]
-    seen: set[Path] = set()
+    seen: set[tuple] = set()
     for cell in cells:
-        if cell.folder() in seen:
+        cell.folder()  # names that no folder can have are refused now
+        if cell.keys in seen:
             raise SettingsError(f"{cell} comes twice; list every category, variant, number of shots and seed once")
-        seen.add(cell.folder())
+        seen.add(cell.keys)
     return cells
 
 

@@ -15,7 +15,6 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mmadlib.checks import one_of
@@ -31,7 +30,7 @@ KEYS = ("once", "each", "after", "sweeps", "job", "folder", *LIMITS, *GIVEN, "in
 
 def read_plan(plan: Mapping[str, Any]) -> list[Cell]:
     """All runs of a plan's `sweeps`, each once. Raises SettingsError."""
-    return list({cell.folder(): cell for job in reversed(read_jobs(plan)) for cell in job.cells}.values())
+    return list({cell.keys: cell for job in reversed(read_jobs(plan)) for cell in job.cells}.values())
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
     by = plan.get("job", JOBS[0])
     one_of("job of a plan", by, JOBS)
     jobs: dict[str, Job] = {}
-    first: dict[Path, tuple[Job, Cell]] = {}
+    first: dict[tuple, tuple[Job, Cell]] = {}
     wanted, given = asked(plan)
     if not isinstance(plan.get("sweeps"), list):
         raise SettingsError("a plan needs sweeps: a list of entries such as 'params: 41_few_shot_1_2_4/rendered.yaml'")
@@ -131,12 +130,12 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
         for cell in cells:
             parts.setdefault((cell.method if by == "method" else "", cell.category), []).append(cell)
         for part in parts.values():
-            shared = {first[c.folder()][0].mark: None for c in part if _seen(c, first, entry["params"])}
+            shared = {first[c.keys][0].mark: None for c in part if _seen(c, first, entry["params"])}
             job = Job(entry["params"], tuple(part), limits, tuple(shared), given, by)
             if jobs.setdefault(job.mark, job) is not job:
                 raise SettingsError(f"{job.mark} comes twice in the plan; list a sweep once")
             for cell in part:
-                first.setdefault(cell.folder(), (job, cell))
+                first.setdefault(cell.keys, (job, cell))
     for name, values in wanted.items():
         for value in values:
             if value not in met[name]:
@@ -144,9 +143,9 @@ def read_jobs(plan: Mapping[str, Any]) -> list[Job]:
     return list(jobs.values())
 
 
-def _seen(cell: Cell, first: Mapping[Path, tuple[Job, Cell]], params: str) -> bool:
+def _seen(cell: Cell, first: Mapping[tuple, tuple[Job, Cell]], params: str) -> bool:
     """Whether an earlier job has this run. Raises SettingsError when it has another one under the same keys."""
-    _, other = first.get(cell.folder(), (None, cell))
+    _, other = first.get(cell.keys, (None, cell))
     if other is cell:
         return False
     if other.expected() != cell.expected():
