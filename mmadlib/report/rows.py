@@ -18,6 +18,8 @@ OWN_INPUTS = {("pirn", "reconstruction"): "dinov2_vitb14+normals_dinov2_vitb14",
               **dict.fromkeys([("btf", "published"), ("patchcore", "published"), ("shape_guided", "published")],
                               "wide_resnet50_2+descriptors"),
               ("ast", "published"): "tf_efficientnet_b5.ap_in1k+descriptors"}
+# variants beside the default of a method: PatchCore takes one modality at a time, M3DM as printed has a bank of fused patches
+FURTHER = {"patchcore": ("xyz",), "m3dm": ("triple",)}
 # what a reader asks of any method first: is it better than a nearest neighbour on either modality, or on both?
 SANITY = {"rgb": "RGB", "xyz": "3D", "max": "larger of both", "joint": "both joined"}
 GREYS = {"rgb": "#AAAAAA", "xyz": "#888888", "max": "#666666", "joint": "#222222"}
@@ -88,5 +90,6 @@ def beside_printed(variant: str = "published") -> dict[str, Row]:
 
 
 def every_row() -> list[Row]:
-    """The rows that a table of all methods has: each method at its defaults, then the nearest-neighbour rows."""
-    return [*(Row(m) for m in METHODS if m != "nearest"), *(Row("nearest", v) for v in SANITY)]
+    """The rows that a table of all methods has: each method at its defaults and FURTHER, then the nearest-neighbour rows."""
+    methods = [m for m in METHODS if m != "nearest"]
+    return [*(Row(m, v) for m in methods for v in ("default", *FURTHER.get(m, ()))), *(Row("nearest", v) for v in SANITY)]

@@ -29,11 +29,14 @@ def test_what_stands_beside_a_printed_name():
 def test_every_method_has_a_row_and_the_sanity_rows_come_last():
     every = rows.every_row()
     assert {r.method for r in every} == set(METHODS)
-    assert [r.sanity for r in every] == [False] * (len(METHODS) - 1) + [True] * 4
+    assert [r.sanity for r in every] == [False] * (len(METHODS) + 1) + [True] * 4
+    assert [r.variant for r in every if r.method in rows.FURTHER] == ["default", "xyz", "default", "triple"]
+    assert all(v in METHODS[m].VARIANTS for m, variants in rows.FURTHER.items() for v in variants)
 
 
 def test_no_two_rows_look_alike_and_a_new_method_changes_no_look(monkeypatch):
     before = {r: r.look for r in rows.every_row()}
+    monkeypatch.setattr(rows, "FURTHER", {})
     for i in range(15):
         monkeypatch.setitem(rows.METHODS, f"new{i}", METHODS["cfm"])
     looks = [tuple(r.look.values()) for r in rows.every_row()]
