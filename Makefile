@@ -12,7 +12,6 @@ STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_
 # what takes minutes starts first, so that both processes end together
 LONG := $(wildcard $(addprefix notebooks/,22_*.ipynb 21_*.ipynb 32_*.ipynb 25_*.ipynb 23_*.ipynb 33_*.ipynb 29_*.ipynb 34_*.ipynb))
 LAX := $(LONG) $(filter-out $(LONG) $(STRICT),$(NOTEBOOKS))
-SLOW := tests/test_workflow.py tests/features tests/test_controlled.py
 # the tables behind the stored outputs, whatever was run since
 COMMITTED = MMADLIB_RESULTS="$$($(PY) tests/committed.py)"
 NBVAL := -p no:cacheprovider -q --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
@@ -81,7 +80,7 @@ test: setup  ## style, types, unit and contract tests with coverage, notebooks a
 	@$(PY) -m ruff check .
 	@echo "== unit and contract tests, mypy beside them"
 	@said=$$(mktemp); $(PY) -m mypy > "$$said" 2>&1 & types=$$!; \
-	  MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(SLOW) tests \
+	  MPLBACKEND=Agg $(PINNED) $(PY) -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder \
 	  --cov=mmadlib --cov-report=term --cov-fail-under=90; code=$$?; \
 	  wait $$types; typed=$$?; cat "$$said"; rm -f "$$said"; [ $$code -eq 0 ] && [ $$typed -eq 0 ]
 	@echo "== notebooks, every output compared: $(STRICT)"

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, the order of the files, and the check of shapes."""
 
 import os
 
@@ -11,6 +11,12 @@ from mmadlib.pinned import SWITCH, pinned, state
 if not pinned(state()):  # pytest has loaded numpy: what a test starts is to compute as the test itself
     os.environ[SWITCH] = "no"
 install_import_hook(modules(), "shapes.check")  # before the first of them is imported
+# what takes minutes starts first, so that both processes end together
+LONG = ("test_workflow.py", "test_paper_pipeline.py", "test_controlled.py", "test_saving.py", "test_installed.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture
