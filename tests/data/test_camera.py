@@ -50,11 +50,11 @@ def test_a_lens_there_and_back(model, lens):
 def test_numbers_of_a_lens_by_hand():
     """k1 = 0.1 moves x = 0.2 to 0.2 (1 + 0.1 * 0.04) = 0.2008; the inverse model moves the stored 0.2 there."""
     point = np.array([[0.2, 0, 1.0]])
-    assert project(point, Camera(1000, 1000, 500, 400, 1000, 800, (0.1, 0, 0, 0)))[0] == pytest.approx([700.8, 400])
-    assert rays(Camera(1000, 1000, 500, 400, 1000, 800, (0.1, 0, 0, 0), "inverse"))[400, 700] == pytest.approx([0.2008, 0])
+    assert project(point, Camera(100, 100, 50, 40, 100, 80, (0.1, 0, 0, 0)))[0] == pytest.approx([70.08, 40])
+    assert rays(Camera(100, 100, 50, 40, 100, 80, (0.1, 0, 0, 0), "inverse"))[40, 70] == pytest.approx([0.2008, 0])
     theta = np.arctan(0.2)  # fisheye: the angle, not its tangent
-    assert project(point, Camera(1000, 1000, 500, 400, 1000, 800, (0.1, 0, 0, 0), "fisheye"))[0] == pytest.approx(
-        [500 + 1000 * (theta + 0.1 * theta**3), 400])
+    assert project(point, Camera(100, 100, 50, 40, 100, 80, (0.1, 0, 0, 0), "fisheye"))[0] == pytest.approx(
+        [50 + 100 * (theta + 0.1 * theta**3), 40])
 
 
 def test_what_a_camera_cannot_see_is_not_projected():
