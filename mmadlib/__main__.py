@@ -135,6 +135,10 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("--seed", type=int, default=0, help="of the plane fits")
     a.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
 
+    from mmadlib.inspection.command import arguments
+
+    arguments(add, rooms)
+
     a = add(rooms, "convert", "convert a published dataset to a folder that a reader knows",
             "convert road stereo_pothole_datasets data/road")
     sets = a.add_subparsers(dest="dataset", metavar="DATASET", required=True)

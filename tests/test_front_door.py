@@ -36,7 +36,7 @@ COMMANDS = commands(parser())
 
 def test_there_is_one_door():
     assert {words[0] for words in COMMANDS} == {"run", "sweep", "render", "preprocess", "convert", "collect", "results",
-                                                "compare"}
+                                                "compare", "fit", "predict"}
     assert not [p for p in (ROOT / "mmadlib").rglob("*.py") if p.name != "__main__.py" and "__main__" in p.read_text()
                 and "argparse" in p.read_text()]
 
