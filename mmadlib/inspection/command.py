@@ -36,10 +36,10 @@ def fit(args: argparse.Namespace) -> int:
                           jobs=args.jobs or os.cpu_count() or 1, settings=args.settings)
     inspector.fit(args.good, args.calibration, **reading_of(args))
     path = inspector.save(args.model)
-    sheet = path.with_name(f"{path.stem}_good_parts.png")
-    inspector.look().savefig(sheet)
+    assert inspector.looked is not None  # since fit
+    sheets = inspector.looked.save(path.with_name(f"{path.stem}_good_parts.png"))
     print(inspector.thresholds.how)
-    print(f"written: {shown(path)}, and {shown(sheet)}: look at it, is all of the part kept and nothing else?")
+    print(f"written: {shown(path)}, and {', '.join(map(shown, sheets))}: look there, is all of each part kept, nothing else?")
     return 0
 
 

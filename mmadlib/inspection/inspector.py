@@ -23,7 +23,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,7 +37,7 @@ from mmadlib.inspection.judging import Known, verdict
 from mmadlib.inspection.learning import learned, seen
 from mmadlib.inspection.looking import Looked
 from mmadlib.inspection.ranking import ALIASES, ranked
-from mmadlib.inspection.scans import Given, InTurn, good_only, scans
+from mmadlib.inspection.scans import Given, InTurn, Readable, good_only, scans
 from mmadlib.inspection.verdicts import NOT_COMPARABLE, Thresholds, Verdict
 from mmadlib.methods import BATCH_METHODS, EVERY, Method, Scores
 from mmadlib.progress import bar
@@ -144,16 +143,18 @@ class Inspector:
             known = self._known()
             verdicts = [verdict(found.names[i], found.paths[i], partial(found.samples.__getitem__, i), self._score, known)
                         for i in bar(range(len(found)), "verdicts", progress)]
-        unread = [v for v in verdicts if v.map.shape == (1, 1)]
+        unread = {i for i, v in enumerate(verdicts) if v.map.shape == (1, 1)}
         if len(unread) == len(verdicts):
             raise DataError(explain(verdicts[0].path or verdicts[0].part, verdicts[0].reason,
                                     f"none of the {len(verdicts)} parts can be read"))
         notes = ["; ".join(filter(None, (v.reason if v.verdict == NOT_COMPARABLE else "", *v.warnings))) for v in verdicts]
-        self.looked = Looked(found.samples, [v.foreground for v in verdicts], found.names, notes)
+        shown = Readable(found.samples, unread)
+        self.looked = Looked(shown, [v.foreground for v in verdicts], found.names, notes)
         if out is not None:
-            writing = import_module("mmadlib.inspection.writing")  # it draws, so it is imported when asked for
-            writing.write_report(out, found.samples, verdicts, self.thresholds, title=title or "", html3d=html3d,
-                                 ranking=self.ranks, about=self.about(), progress=progress)
+            from mmadlib.inspection.writing import write_report  # it draws, so it is imported when asked for
+
+            write_report(out, shown, verdicts, self.thresholds, title=title or "", html3d=html3d,
+                         ranking=self.ranks, about=self.about(), progress=progress)
         return verdicts
 
     def look(self) -> Figure:

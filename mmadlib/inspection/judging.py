@@ -95,8 +95,9 @@ def judged(name: str, path: Path | None, found: Look, scores: Scores, known: Kno
         _, place = gap_of(found.outline, found.sample.valid)
         regions = (region(place, amap, pixel_areas(found.sample), SHAPE), *regions)
     t, above = known.thresholds, scores.image > known.thresholds.image
+    scored = f"scores {scores.image:.4g}, above {t.image:.4g}" if known.calibration else "ranks above the largest gap"
     reason = (f"{share:.1%} of the part is one hole without points, of good parts at most {known.gap:.1%}" if holed else
-              f"scores {scores.image:.4g}, above {t.image:.4g}" if above else "")
+              scored if above else "")
     p = known.calibration.p_value(scores.image) if known.calibration else None
     return Verdict(name, BAD if above or holed else GOOD, float(scores.image), p, amap, found.outline, regions, reason,
                    regions[0].speaks if regions else "", warnings_of(found, known.ranges, known.rule), path)

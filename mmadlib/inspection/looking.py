@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,5 +67,12 @@ class Looked:
 
     def show(self) -> Figure:
         """The contact sheet: picture, shaded relief and kept foreground of every part."""
-        sheet = import_module("mmadlib.inspection.sheet")  # it draws, so it is imported when asked for
-        return sheet.contact_sheet(self.samples, self.foregrounds, self.names, self.notes)
+        from mmadlib.inspection.sheet import contact_sheet  # it draws, so it is imported when asked for
+
+        return contact_sheet(self.samples, self.foregrounds, self.names, self.notes)
+
+    def save(self, path: Path) -> list[Path]:
+        """The same as PNG files of 40 parts at most: `path`, and path-2, path-3 ... beside it; returns them."""
+        from mmadlib.inspection.sheet import save_sheet
+
+        return save_sheet(path, self.samples, self.foregrounds, self.names, self.notes)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
+
 from mmadlib.data import Samples
+from mmadlib.data.parts import parts
 from mmadlib.errors import DataError, SettingsError, explain
 from mmadlib.paths import here, shown
 from mmadlib.progress import bar
@@ -39,7 +41,7 @@ def scans(given: Given, reading: Mapping[str, Any], what: str = "parts") -> Scan
     Raises DataError where there is no part, SettingsError for what is none of these.
     """
     if isinstance(given, str | Path):
-        found: Sequence[Sample] = import_module("mmadlib.data.parts").parts(here(given), **reading)
+        found: Sequence[Sample] = parts(here(given), **reading)
     else:
         found = given
     if isinstance(found, Samples):
@@ -53,6 +55,29 @@ def scans(given: Given, reading: Mapping[str, Any], what: str = "parts") -> Scan
         where = shown(here(given)) if isinstance(given, str | Path) else what
         raise DataError(explain(where, "holds no part", "give a folder with a picture in rgb/ and a cloud in xyz/ for each"))
     return Scans(found, names_of(paths), paths, labels)
+
+
+class Readable(Sequence[Sample]):
+    """Samples to be shown: in place of one that cannot be read, a black one of a single pixel."""
+
+    def __init__(self, samples: Sequence[Sample], unread: Container[int]) -> None:
+        self.samples, self.unread = samples, unread
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, i: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, i: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        if i in self.unread:
+            return Sample(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1, 3), np.float32))
+        return self.samples[i]
 
 
 class InTurn(Sequence[Sample]):
