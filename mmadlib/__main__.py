@@ -62,6 +62,14 @@ def convert_polyurethane(args: argparse.Namespace) -> int:
     return _counted(args.dst, convert(args.src, args.dst, Rules(args.detector, args.contamination, args.points)))
 
 
+def convert_depth(args: argparse.Namespace) -> int:
+    from mmadlib.data.convert.depth import convert
+
+    names = "camera colour_name resample scaled rectified units invalid axes orientation masks".split()
+    return _counted(args.dst, convert(args.src, args.dst, args.intrinsics, args.depth_scale, args.colour_camera,
+                                      **{name: getattr(args, name) for name in names}))
+
+
 def _counted(dst: str, counts: dict[str, int]) -> int:
     print(f"{shown(dst)}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     return 0
@@ -153,6 +161,24 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("--detector", default="forest", help="forest (default) | lof")
     a.add_argument("--contamination", default="low", help="low (default) | high: share of outliers")
     a.add_argument("--points", type=int, default=9216, help="of a chunk: 9216 (default) | 4096")
+
+    a = add(sets, "depth", "make pictures and clouds on one grid of what a depth camera stored",
+            "convert depth captures scans --intrinsics camera.json", convert_depth)
+    a.add_argument("src", help="folder of parts (rgb/, and depth/ or organised clouds), or of folders of parts; never changed")
+    a.add_argument("dst", help="folder to write")
+    a.add_argument("--intrinsics", metavar="FILE", help="of the depth camera, JSON or YAML; clouds need none")
+    a.add_argument("--camera", default="", metavar="NAME", help="of the depth camera in a file of several")
+    a.add_argument("--depth-scale", type=float, metavar="METRES", help="a step, e.g. 0.001 (default: the intrinsics file's)")
+    a.add_argument("--colour-camera", metavar="FILE", help="with intrinsics and extrinsics of another camera of the pictures")
+    a.add_argument("--colour-name", default="", metavar="NAME", help="of the colour camera in a file of several")
+    a.add_argument("--resample", action="store_true", help="pictures of another size show the same view as the depth")
+    a.add_argument("--scaled", action="store_true", help="the depth shows the camera's whole view, made smaller or larger")
+    a.add_argument("--rectified", action="store_true", help="the depth is rectified: P of a ROS file counts, and no lens")
+    a.add_argument("--units", metavar="UNIT", help="of clouds: m (default) | cm | mm | um")
+    a.add_argument("--invalid", type=float, metavar="NUMBER", help="marks what was not measured, in the unit of the file")
+    a.add_argument("--axes", help="of clouds, in the order right, down, forward, e.g. x,-y,-z")
+    a.add_argument("--orientation", default="auto", help="auto (default) | stored | exif, of pictures stored turned")
+    a.add_argument("--masks", default="auto", help="auto (default) | white | black marks the defect")
 
     a = add(rooms, "results", "print the main tables of results/results.csv", "results", results)
     a.add_argument("folder", nargs="?", help="default: results/ of the workspace")

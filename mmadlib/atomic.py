@@ -33,12 +33,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path.parent.resolve())
-    temporary = path.with_name(f".{path.stem[:40]}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name in the same folder, hidden and of this process alone; for files with the suffix of `path`."""
+    return path.with_name(f".{path.stem[:40]}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+
+
+def left_over(path: Path) -> list[Path]:
+    """What processes of this machine that are gone left beside `path` under a `temporary_name` of it."""
+    name = re.compile(rf"{re.escape(f'.{path.stem[:40]}')}\.{_host()}-{_ONE}")
+    found = ((name.fullmatch(p.name), p) for p in (path.parent.iterdir() if path.parent.is_dir() else ()))
+    return [p for match, p in found if match and not alive(int(match[1]))]
 
 
 def is_temporary(path: Path) -> bool:

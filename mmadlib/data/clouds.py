@@ -31,7 +31,11 @@ def read_cloud(path: Path, reading: Reading = AS_IT_IS) -> Cloud:
     MIN_POINTS are valid, and for what looks like a marker, another unit or other axes and was not declared. Warns where hardly
     a point is valid.
     """
-    array = read_array(path)
+    return cloud_of(path, read_array(path), reading)
+
+
+def cloud_of(path: Path, array: np.ndarray, reading: Reading = AS_IT_IS) -> Cloud:
+    """`read_cloud` of an array (H, W, 3) or (H, W), in the unit of the file `path` that it was read from."""
     depth = array.ndim == 2
     if depth and reading.intrinsics is None:
         raise depth_without_camera(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
+from mmadlib.atomic import left_over, temporary_name
 from mmadlib.errors import DataError, explain
 from mmadlib.untrusted import read_mapping
 
@@ -17,14 +17,17 @@ def convert_once(src: Path, dst: Path, manifest: dict, counted: str, write: Call
     """Call `write` on an empty folder that becomes `dst` when it returns; its counts are the result.
 
     `write` leaves a manifest.json there: `manifest` and the counts under the name `counted`. A finished dst with the same
-    manifest is left as it is. Raises DataError when dst lies in src, holds something else or cannot be written.
+    manifest is left as it is; what a run that was killed left beside it is deleted. Raises DataError when dst lies in src,
+    holds something else or cannot be written.
     """
     if dst == src or src in dst.parents:
         raise DataError(explain(dst, "lies inside the source", "choose a folder elsewhere; the source is never written to"))
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         return _finished(dst, manifest, counted)
-    work = dst.with_name(f".{dst.name}.{uuid4().hex}")
+    work = temporary_name(dst)
     try:
+        for left in left_over(dst):
+            shutil.rmtree(left, ignore_errors=True)
         work.mkdir(parents=True)
         counts = write(work)
         work.replace(dst)
