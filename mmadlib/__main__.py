@@ -44,9 +44,12 @@ def render(args: argparse.Namespace) -> int:
 
 
 def preprocess(args: argparse.Namespace) -> int:
+    from mmadlib.data.reading import reading_from
     from mmadlib.prepare.dataset import preprocess_dataset
 
-    print(f"written: {shown(preprocess_dataset(args.src, args.dst, args.dataset, args.pad, args.seed, args.jobs))}")
+    made = preprocess_dataset(args.src, args.dst, args.dataset, args.pad, args.seed, args.jobs,
+                              reader=reading_from(args.reading))
+    print(f"written: {shown(made)}")
     return 0
 
 
@@ -140,6 +143,8 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("dst", help="new folder")
     a.add_argument("--dataset", default="mvtec3d", help="mvtec3d (default) | rendered | folder")
     a.add_argument("--pad", help="published | square; default: published for mvtec3d, square for the others")
+    a.add_argument("--reading", metavar="key=value", nargs="+", action="extend", default=[],
+                   help="how files of a folder are read: units=mm invalid=-1 axes=x,-y,-z intrinsics=camera.json ...")
     a.add_argument("--seed", type=int, default=0, help="of the plane fits")
     a.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
 

@@ -40,6 +40,15 @@ def read_picture(path: Path, size: tuple[int, int], reading: Reading = AS_IT_IS)
     return np.array(on_grid(to_rgb(image, path), path, size, reading.resample, "picture"))
 
 
+def as_stored(path: Path, pixels: np.ndarray) -> bool:
+    """Whether any program reads these pixels, (H, W) or (H, W, 3), from a picture: nothing was converted, turned or resampled.
+    Raises DataError."""
+    image = open_picture(path)
+    plain = image.mode in ("L", *PLAIN) and "orientation" not in image.info and image.getexif().get(ORIENTATION, 1) == 1
+    stored = np.array(image)
+    return plain and np.array_equal(stored[..., :3] if stored.ndim == 3 else stored, pixels)
+
+
 def open_picture(path: Path) -> Image.Image:
     """A picture as stored, unpacked, 8 bits per channel. Raises DataError."""
     regular(path)

@@ -15,6 +15,7 @@ from typing import Any
 
 from mmadlib.checks import one_of
 from mmadlib.errors import SettingsError
+from mmadlib.untrusted import parse_yaml
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}  # name -> metres
 ORIENTATIONS = ("auto", "stored", "exif")
@@ -93,6 +94,24 @@ def reading_of(options: dict[str, Any]) -> Reading:
     for name in options:
         one_of("option of reading", name, [f.name for f in fields(Reading)])
     return Reading(**options)
+
+
+def reading_from(pairs: Iterable[str]) -> dict[str, Any]:
+    """Keywords of a Reading from texts as on a command line, "units=mm", "invalid=-1", "invalid=[-1, 2.5]".
+
+    Raises SettingsError or UnknownName.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            options[name] = parse_yaml(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise SettingsError(f"{pair}: expected key=value, such as units=mm")
+    reading_of(options)
+    return options
 
 
 def _number(value: Any) -> bool:

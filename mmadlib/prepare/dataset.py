@@ -6,7 +6,8 @@
 
 Samples with a manifest are left alone, so an interrupted run resumes and a second run does nothing. The source is only read.
 The published scripts write clouds in place and let the loader pad picture and mask by their own border; here that padding is
-done at once, or picture and cloud would differ in size. As in CFM, pictures keep their background.
+done at once, or picture and cloud would differ in size. As in CFM, pictures keep their background. One's own folders may hold
+any kind of file that data.folder reads; what is written is TIFF in metres and PNG where it was not as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -29,18 +30,21 @@ from mmadlib.checks import check_seed
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
 from mmadlib.data.images import read_pixels
+from mmadlib.data.listing import folders
+from mmadlib.data.pictures import as_stored
+from mmadlib.data.reading import reading_of
 from mmadlib.errors import PreprocessError, SettingsError, explain, unknown
 from mmadlib.paths import real
 from mmadlib.prepare.constants import Constants, constants_from
 from mmadlib.prepare.grid import square_margins
 from mmadlib.prepare.isolate import find_object
+from mmadlib.prepare.stored import entries_of, read, targets
 from mmadlib.progress import bar
 from mmadlib.untrusted import read_mapping
 from mmadlib.workers import pool
 
 DATASETS = ("mvtec3d", "rendered", "folder")  # the others bring their own background rule
 PADS = ("published", "square")
-SPLITS = ("train", "validation", "val", "test", "twins")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,12 @@ class Recipe:
     pad: str
     seed: int
     constants: Constants
+    reader: dict = field(default_factory=dict)
+
+    @property
+    def noted(self) -> dict:
+        """Its fields, the options of the reader only where there are any."""
+        return {name: value for name, value in asdict(self).items() if value or name != "reader"}
 
 
 def padded_side(height: int, width: int, pad: str) -> int:
@@ -63,16 +73,16 @@ def padded_side(height: int, width: int, pad: str) -> int:
 
 
 def preprocess_dataset(src: str | Path, dst: str | Path, dataset: str = "mvtec3d", pad: str | None = None, seed: int = 0,
-                       jobs: int = 2, progress: bool = True, **constants: float) -> Path:
+                       jobs: int = 2, progress: bool = True, reader: dict | None = None, **constants: float) -> Path:
     """Isolate and square all samples of `src` into the new folder `dst`; returns `dst`.
 
     dataset    mvtec3d | rendered | folder: all in the MVTec 3D-AD layout
     pad        published (the rule of the official scripts; default for mvtec3d) | square (longer side; default otherwise)
     seed       of every plane fit;   constants  fields of constants.Constants
-    jobs       processes
+    jobs       processes;   reader   how the files of `folder` are read, {"units": "mm"}: fields of data.reading.Reading
 
-    Raises SettingsError, DataError (faulty source), PreprocessError (input processed already, a `dst` that holds something
-    else or was made by other settings, no space): finished samples stay, nothing half written does.
+    Raises SettingsError, DataError (faulty source, a cloud that no split holds), PreprocessError (input processed already, a
+    `dst` that holds something else or was made by other settings, no space): finished samples stay, nothing half written does.
     """
     if dataset not in DATASETS:
         raise unknown("dataset to preprocess", dataset, DATASETS)
@@ -80,8 +90,11 @@ def preprocess_dataset(src: str | Path, dst: str | Path, dataset: str = "mvtec3d
     if pad not in PADS:
         raise unknown("padding rule", pad, PADS)
     src, dst = real(src), real(dst)
-    recipe = Recipe(dataset, pad, check_seed(seed), constants_from(constants))
-    entries = [e for category in layout.categories(src) for e in _entries(src / category, dataset)]
+    if reader and dataset != "folder":
+        raise SettingsError(f"reader={reader}: only files of dataset 'folder' are read in more than one way")
+    reading_of(reader or {})
+    recipe = Recipe(dataset, pad, check_seed(seed), constants_from(constants), reader or {})
+    entries = entries_of(src, dataset, recipe.reader)
     try:
         _claim(src, dst, recipe)
         _copy_category_files(src, dst)
@@ -109,32 +122,24 @@ def _run(todo: list[Entry], work: Callable[[Entry], None], jobs: int, progress: 
             raise
 
 
-def _entries(category: Path, dataset: str) -> list[Entry]:
-    """All entries of a category folder, good masks included where they are stored."""
-    splits = [s for s in SPLITS if (category / s).is_dir()]
-    found = [e for s in splits for e in layout.entries(category.parent, category.name, s, dataset)]
-    masks = [e.gt or e.rgb.parent.parent / "gt" / f"{e.rgb.stem}.png" for e in found]
-    return [replace(e, gt=m if m.exists() else None) for e, m in zip(found, masks, strict=True)]
-
-
 def _claim(src: Path, dst: Path, recipe: Recipe) -> None:
     """Make `dst` ours by a note of the settings; refuse a folder that is not ours."""
     if dst == src or dst.is_relative_to(src) or src.is_relative_to(dst):
         raise SettingsError(f"{dst}: lies in the source or holds it; preprocessing never writes there, give a new folder")
     note = dst / "preprocessing.json"
     if note.is_file():
-        if read_mapping(note, remedy="delete the folder, it is made again") != asdict(recipe):
+        if read_mapping(note, remedy="delete the folder, it is made again") != recipe.noted:
             raise PreprocessError(explain(dst, "was made with other settings, see preprocessing.json", "give a new folder"))
         return
     if dst.is_dir() and any(dst.iterdir()):
         raise PreprocessError(explain(dst, "holds other files", "give a new or empty folder"))
     with atomic(note) as temporary:
-        temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+        temporary.write_text(json.dumps(recipe.noted, indent=1) + "\n")
 
 
 def _copy_category_files(src: Path, dst: Path) -> None:
     """Copy what belongs to whole categories: defects.csv, calibration/."""
-    for category in layout.categories(src):
+    for category in folders(src):
         for path in [*(src / category).glob("*"), *(src / category).glob("calibration/*")]:
             target = dst / path.relative_to(src)
             if path.is_file() and not target.is_file():
@@ -149,19 +154,22 @@ def _manifest(entry: Entry, src: Path, dst: Path) -> Path:
 
 def _preprocess(entry: Entry, src: Path, dst: Path, recipe: Recipe) -> None:
     """Write one sample's files, then its manifest."""
-    sample = layout.read(entry)
+    sample = read(entry, recipe.dataset)
     found = find_object(sample, recipe.seed, recipe.constants)
     side = padded_side(*sample.size, recipe.pad)
     margins = square_margins(*sample.size, side)
-    made = {"xyz": dst / entry.xyz.relative_to(src)}
+    made = targets(entry, src, dst)
     cloud = np.pad(np.where(found.keep[..., None], sample.xyz, np.float32(0)), (*margins, (0, 0)))
     with atomic(made["xyz"]) as temporary:
         tifffile.imwrite(temporary, cloud, photometric="rgb")
-    for name in ("rgb", "gt"):
-        picture: Path | None = getattr(entry, name)
-        if picture is not None:
-            made[name] = _square_picture(picture, dst / picture.relative_to(src), margins)
-    manifest = asdict(recipe) | {
+    for name, pixels in (("rgb", sample.rgb), ("gt", sample.mask.astype(np.uint8) * 255)):
+        if (picture := getattr(entry, name)) is None:
+            continue
+        if recipe.dataset == "folder" and (name == "rgb" or entry.label > 0) and not as_stored(picture, pixels):
+            made[name] = _square_pixels(pixels, made[name], margins)
+        else:
+            made[name] = _square_picture(picture, made[name], margins)
+    manifest = recipe.noted | {
         "plane": found.plane.tolist(), "kept_share": float(found.keep.sum() / sample.valid.sum()),
         "size": list(sample.size), "side": side, "margins": margins,
         "source_sha256": {name: _sha256(getattr(entry, name)) for name in made},
@@ -176,7 +184,11 @@ def _square_picture(source: Path, target: Path, margins: tuple[tuple[int, int], 
         with atomic(target) as temporary:
             shutil.copyfile(source, temporary)
         return target
-    pixels = read_pixels(source)
+    return _square_pixels(read_pixels(source), target, margins)
+
+
+def _square_pixels(pixels: np.ndarray, target: Path, margins: tuple[tuple[int, int], tuple[int, int]]) -> Path:
+    """Write pixels, padded by their own border, as a PNG; returns the file written."""
     target = target.with_suffix(".png")
     with atomic(target) as temporary:
         Image.fromarray(np.pad(pixels, (*margins, (0, 0))[: pixels.ndim], mode="edge")).save(temporary)

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
+import stored_scans
 import tifffile
 from layouts import isolated, mvtec, spot, table
 from PIL import Image
@@ -204,3 +206,53 @@ def test_command_line(source, tmp_path, capsys):
 def test_sides():
     assert [padded_side(400, 900, p) for p in ("published", "square")] == [900, 900]
     assert [padded_side(120, 150, p) for p in ("published", "square")] == [200, 150]
+
+
+def clouds(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.parent.name.casefold() == "xyz")
+
+
+def test_capital_names_lose_no_cloud(tmp_path, capsys):
+    stored_scans.dataset(tmp_path / "src", {"good": 1, "dent": 2}, named=str.capitalize, table=True)
+    args = [str(tmp_path / "src"), str(tmp_path / "new"), "--dataset", "folder", "--jobs", "1"]
+    assert main(["preprocess", *args]) == 0
+    assert clouds(tmp_path / "new") == clouds(tmp_path / "src") and len(clouds(tmp_path / "new")) == 5
+    assert [s.label for s in load("folder", "part", "test", root=tmp_path / "new")] == [0, 1, 1]
+    (tmp_path / "src/part/Test").rename(tmp_path / "src/part/Testing")
+    assert main(["preprocess", str(tmp_path / "src"), str(tmp_path / "newer"), *args[2:]]) == 2
+    assert "belongs to no part that is read; splits are train, " in capsys.readouterr().err
+    assert not (tmp_path / "newer").exists()
+
+
+def test_a_cloud_beside_the_good_ones_is_not_left_out_in_silence(source, tmp_path):
+    shutil.copytree(source / "bagel/train/good", source / "bagel/train/better")
+    with pytest.raises(DataError, match=r"train/better/xyz/000\.tiff: belongs to no part that is read"):
+        preprocess_dataset(source, tmp_path / "new", jobs=1, progress=False)
+
+
+def test_all_kinds_that_a_folder_may_hold_become_tiff_and_png(tmp_path, capsys):
+    base = stored_scans.dataset(tmp_path / "src", {"good": 1, "dent": 1, "new": 1}, table=True) / "part"
+    for path in list(base.rglob("xyz/*.tiff")):
+        np.save(path.with_suffix(".npy"), tifffile.imread(path) * 1000)
+        path.unlink()
+    for path in [*base.rglob("rgb/*.png"), *base.rglob("gt/*.png")]:
+        with Image.open(path) as image:
+            image.convert("CMYK" if image.mode == "RGB" else "L").save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+    before = digest(tmp_path / "src")
+    args = ["preprocess", str(tmp_path / "src"), str(tmp_path / "new"), "--dataset", "folder", "--jobs", "1"]
+    assert main(args) == 2 and 'give units="mm"' in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "new")
+    assert main([*args, "--reading", "units=mm"]) == 0 and digest(tmp_path / "src") == before
+    assert json.loads((tmp_path / "new/preprocessing.json").read_text())["reader"] == {"units": "mm"}
+    for split in ("train", "test"):
+        old = [isolate_object(s) for s in load("folder", "part", split, root=tmp_path / "src", units="mm")]
+        new = list(load("folder", "part", split, root=tmp_path / "new"))
+        assert [s.label for s in new] == [s.label for s in old] and {s.path.suffix for s in new} == {".png"}
+        for a, b in zip(old, new, strict=True):
+            inside = b.xyz[8:48]  # 40 rows in a square of 56
+            assert b.isolated and (inside == a.xyz).all() and (b.rgb[8:48] == a.rgb).all() and (b.mask[8:48] == a.mask).all()
+    with pytest.raises(UnknownName, match="did you mean 'units'"):
+        preprocess_dataset(tmp_path / "src", tmp_path / "x", "folder", reader={"unit": "mm"})
+    with pytest.raises(SettingsError, match="only files of dataset 'folder'"):
+        preprocess_dataset(tmp_path / "src", tmp_path / "x", reader={"units": "mm"})
