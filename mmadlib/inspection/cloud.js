@@ -34,7 +34,7 @@ window.mmadlibCloud = (canvas, palette) => {
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
     const image = pen.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
     const depth = new Float32Array(width * height).fill(Infinity);
-    pixels.fill(0xff2b211b);
+    pixels.fill(0xff7d7065);  // neither as dark as low values nor as light as high ones
     const [sa, ca, sb, cb] = [Math.sin(turn), Math.cos(turn), Math.sin(tilt), Math.cos(tilt)];
     const focus = Math.min(width, height) * 1.75 * zoom, far = 2.2;
     const size = Math.max(1, Math.ceil(focus / far / Math.sqrt(colours.length) * 1.25));

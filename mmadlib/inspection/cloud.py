@@ -17,7 +17,7 @@ MOST = 40_000
 
 
 def cloud(sample: Sample, verdict: Verdict, scale: Scale) -> dict[str, Any] | None:
-    """Points of the window around a part, ready for JSON; None where it has fewer than three.
+    """Points of a part, of the whole scan where no part was found, ready for JSON; None for fewer than three.
 
     xyz      base64 of uint16 (n, 3), little endian: 0 to 65535 spans the longest side of the box around them
     colours  base64 of uint8 (n, 5): red, green, blue of the picture, grey of the relief, the map on the colour scale
@@ -25,14 +25,16 @@ def cloud(sample: Sample, verdict: Verdict, scale: Scale) -> dict[str, Any] | No
     top, left, bottom, right = window(verdict)
     cut = np.s_[top:bottom, left:right]
     xyz, values = sample.xyz[cut].astype(np.float64), verdict.map[cut]
-    there = xyz.any(-1) & sample.valid[cut]
+    part = verdict.foreground[cut] if verdict.foreground.any() else None
+    there = np.any(xyz != 0, axis=-1) & sample.valid[cut]
+    if part is not None:
+        there &= part
     if there.sum() < 3:
         return None
     keep = np.flatnonzero(there)
-    step = int(np.ceil(np.sqrt(max(1.0, len(keep) / MOST))))  # evenly over the grid, so that no stripes appear
-    rows, columns = np.unravel_index(keep, there.shape)
-    keep = keep[(rows % step == 0) & (columns % step == 0)]
-    part = verdict.foreground[cut] if verdict.foreground.any() else None
+    step = max(1.0, float(np.sqrt(len(keep) / MOST)))
+    rows, columns = (index % step < 1 for index in np.unravel_index(keep, there.shape))  # of a coarser grid
+    keep = keep[rows & columns][:MOST]
     grey = relief(sample.xyz[cut], sample.valid[cut], part)[..., 1].ravel()[keep]
     known = np.isfinite(values).ravel()[keep]
     heat = np.where(known, 1 + scale.place(np.nan_to_num(values.ravel()[keep], nan=scale.low)) * 254, 0)  # 0: not looked at

@@ -15,7 +15,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from mmadlib.inspection.colours import palette
+from mmadlib.inspection.colours import Scale, palette
 from mmadlib.inspection.overlay import area
 from mmadlib.inspection.pictures import large, thumbnail
 from mmadlib.inspection.verdicts import BAD, GOOD, NOT_COMPARABLE, Region, Thresholds, Verdict
@@ -39,14 +39,15 @@ def entry(view: View, verdict: Verdict, cloud: Mapping[str, Any] | None = None) 
             "thumb": thumbnail(view)}
 
 
-def page(entries: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], thresholds: Thresholds, *, title: str = "",
-         ranking: bool = False, about: Mapping[str, str] | None = None) -> str:
+def page(entries: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], thresholds: Thresholds, scale: Scale, *,
+         title: str = "", ranking: bool = False, about: Mapping[str, str] | None = None) -> str:
     """The page as text, the parts of `entries` in order; see `entry`. ranking: verdicts are a cut in a ranking."""
     at = cut(verdicts, thresholds)
     clouds = any(e["cloud"] for e in entries)
     words = RANKED if ranking else WORDS
     facts = {"threshold": _number(at), "ranking": ranking, "promised": thresholds.promised, "asked": thresholds.asked,
              "good_parts": thresholds.parts, "words": words, "signs": SIGNS,
+             "scale": [_number(scale.low), _number(scale.high), _number(scale.threshold)],
              "palette": base64.b64encode(palette().tobytes()).decode() if clouds else "",
              "parts": [{k: v for k, v in e.items() if k != "thumb"} for e in entries]}
     script = (_text("cloud.js") if clouds else "") + _text("large.js") + _text("report.js")
@@ -80,11 +81,17 @@ def _card(i: int, e: Mapping[str, Any], words: Mapping[str, str]) -> str:
     score = "–" if e["score"] is None else f"{e['score']:.4g}"
     p = "" if e["p"] is None else f'<span class="p">p {e["p"]:.3f}</span>'
     kind, name = e["verdict"], escape(e["name"])
-    said = escape(e["reason"] if kind == NOT_COMPARABLE else " ".join(e["warnings"]))
+    said = escape(e["reason"] if kind == NOT_COMPARABLE else " · ".join([*_found(e), *e["warnings"]]))
     return (f'<li class="card" data-i="{i}" data-verdict="{kind}"><button type="button" aria-haspopup="dialog">'
             f'<img src="{e["thumb"]}" alt="Picture and anomaly map" width="302" height="150" decoding="async">'
             f'<span class="name">{name}</span><span class="line"><span class="badge">{SIGNS[kind]} {words[kind]}</span>'
             f'<span class="score">{score}</span>{p}</span><span class="said">{said}</span></button></li>')
+
+
+def _found(e: Mapping[str, Any]) -> list[str]:
+    """How many regions, the area of the highest and which modality speaks; nothing where there are none."""
+    many = len(e["regions"]) + e["more"]
+    return [f"{many} region{'s' * (many != 1)}", e["regions"][0]["area"], *filter(None, [e["speaks"]])] if many else []
 
 
 def _counts(counts: Mapping[str, int], words: Mapping[str, str], total: int) -> str:

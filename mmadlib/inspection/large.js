@@ -24,6 +24,17 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
   lines.className = "rings";
   lines.textContent = "Outlines";
 
+  // The colour scale of all maps, the pixel threshold marked where the ends leave room for it
+  const [low, high, mark] = data.scale;
+  for (const [value, at, kind] of [[low, 0, ""], [high, 1, ""], [mark, (mark - low) / (high - low), "at"]]) {
+    if (value === null) continue;
+    const text = document.createElement("span");
+    text.textContent = (kind ? "outlined above " : "") + show(value);
+    text.className = kind;
+    text.style.left = `${100 * at}%`;
+    $("legend").append(text);
+  }
+
   // The parts that the filters leave, in the order of the page
   const around = (step) => {
     for (let i = current + step; i >= 0 && i < parts.length; i += step) if (!cards[i].hidden) return i;
@@ -40,6 +51,7 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
     lines.hidden = deep || !p.regions.length;
     lines.setAttribute("aria-pressed", String(outlines));
     $("image").hidden = $("rings").hidden = Boolean(deep);
+    $("legend").hidden = deep ? colour !== 2 : at !== 2;
     $("space").hidden = !deep;
     $("rings").style.visibility = outlines ? "" : "hidden";
     $("image").src = p.pictures[at % 3];

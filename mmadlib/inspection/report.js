@@ -81,7 +81,7 @@
     $("value").textContent = threshold === null ? "" : show(threshold);
     $("moved").textContent = said();
     $("moved").classList.toggle("free", moved);
-    $("promise").hidden = moved && !data.ranking;
+    $("promise").classList.toggle("free", moved && !data.ranking);
     $("reset").hidden = !moved;
     slider.setAttribute("aria-valuetext",
       threshold === null ? "none" : `${show(threshold)}: ${number.bad} ${data.words.bad}, ${number.good} ${data.words.good}`);

@@ -15,7 +15,7 @@ from mmadlib.inspection.colours import scale_of
 from mmadlib.inspection.overlay import overlay, save
 from mmadlib.inspection.replacing import replacing
 from mmadlib.inspection.scores import write_scores
-from mmadlib.inspection.sheet import Pages, tile
+from mmadlib.inspection.sheet import Pages, shown, tile
 from mmadlib.inspection.stems import stems
 from mmadlib.inspection.verdicts import Thresholds, Verdict
 from mmadlib.inspection.views import view
@@ -28,7 +28,7 @@ def write_report(out: str | Path, samples: Sequence[Sample], verdicts: Sequence[
                  progress: bool = True) -> Path:
     """Write a report on parts into the folder `out` and return it.
 
-    samples   the parts, aligned with verdicts; each is read once, one at a time
+    samples   the parts, aligned with verdicts; each is read once, one at a time; one that cannot be read is shown empty
     html3d    how many of the worst parts have their coloured cloud in the page, about 0.6 MB each
     ranking   the verdicts are a cut in a ranking without fit, which promises nothing
     about     what else the page says of how it came about, e.g. {"method": "cpir"}
@@ -51,7 +51,8 @@ def write_report(out: str | Path, samples: Sequence[Sample], verdicts: Sequence[
             (folder / kind).mkdir()
         sheet, worst = Pages(folder / "contact_sheet.png", len(verdicts)), set(ranks[:html3d])
         for i in bar(range(len(verdicts)), "report", progress):
-            sample, verdict = samples[i], verdicts[i]
+            verdict = verdicts[i]
+            sample = shown(samples, i, verdict.map.shape)
             _belongs(sample, verdict)
             seen = view(sample, verdict, scale)
             badge = html.RANKED[verdict.verdict] if ranking else verdict.verdict
@@ -61,7 +62,7 @@ def write_report(out: str | Path, samples: Sequence[Sample], verdicts: Sequence[
             sheet.add(tile(sample, verdict.foreground), verdict.part, note)
             entries[i] = html.entry(seen, verdict, cloud(sample, verdict, scale) if i in worst else None)
         write_scores(folder / "scores.csv", verdicts, names)
-        text = html.page([entries[i] for i in ranks], verdicts, thresholds, title=title, ranking=ranking, about=about)
+        text = html.page([entries[i] for i in ranks], verdicts, thresholds, scale, title=title, ranking=ranking, about=about)
         (folder / "report.html").write_text(text, encoding="utf-8", newline="\n")
     return Path(out)
 

@@ -96,3 +96,12 @@ def test_samples_of_other_parts_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"'plate': its map is \(9, 9\) and its scan \(64, 64\)"):
         write_report(tmp_path / "r", samples, [other, *verdicts[1:]], THRESHOLDS, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_cannot_be_read_is_listed(tmp_path):
+    samples, verdicts = parts()
+    unread = replace(verdicts[3], map=np.full((1, 1), np.nan, np.float32), foreground=np.zeros((1, 1), bool),
+                     reason="truncated")
+    made = write_report(tmp_path / "r", [*samples[:3], None], [*verdicts[:3], unread], THRESHOLDS, progress=False)
+    assert "truncated" in (made / "report.html").read_text(encoding="utf-8")
+    assert len(list((made / "overlays").iterdir())) == 4
