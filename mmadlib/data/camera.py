@@ -18,7 +18,7 @@ from functools import lru_cache
 from math import inf, isfinite
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Real
 
 from mmadlib.data.images import mark_invalid
 from mmadlib.errors import DataError, explain
@@ -26,6 +26,8 @@ from mmadlib.errors import DataError, explain
 LENSES = {"brown": (4, 5, 8, 12), "inverse": (4, 5), "fisheye": (4,)}  # lens -> numbers of coefficients that OpenCV knows
 LEAST_FOCAL = 10.0  # pixels: below that lengths are parts of the picture's width, or metres
 AGREE = 0.01  # pixels by which a ray may miss its pixel when it is projected again
+UNTIL = (50, 1e-9)  # iterations for the inverse of a lens, and the error at z = 1 that is small enough
+PIECE = 2**16  # points at once: OpenCV returns 36 derivatives of each, too
 MARGIN = 1.05  # of the widest ray of a picture: beyond it the polynomial of a lens folds points back into view
 OFF_CENTRE = 0.2  # of a side: a principal point farther from the middle belongs to another picture, or to a cut one
 
@@ -130,17 +132,22 @@ def points_of(depth: Float32[np.ndarray, "H W"], camera: Camera) -> Float32[np.n
 @lru_cache(maxsize=4)
 def rays(camera: Camera) -> Float[np.ndarray, "H W 2"]:
     """x and y at z = 1 of every pixel; NaN where the lens does not say. The camera's size must be known."""
-    pixels = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), -1).astype(np.float64)
-    at = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+    pixels = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), -1).reshape(-1, 2)
+    found = _rays_at(pixels, camera).reshape(camera.height, camera.width, 2)
+    found.flags.writeable = False
+    return found
+
+
+def _rays_at(pixels: Real[np.ndarray, "N 2"], camera: Camera) -> Float[np.ndarray, "N 2"]:
+    stored = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+    at = stored
     if not camera.ideal:
-        shape, flat = at.shape, np.ascontiguousarray(at.reshape(-1, 2))
-        at = _bend(flat, camera) if camera.model == "inverse" else _straighten(flat, camera)
-        again = _straighten(at, camera) if camera.model == "inverse" else _bend(at, camera)
-        off = np.linalg.norm((again - flat) * (camera.fx, camera.fy), axis=1)
+        inverse = camera.model == "inverse"
+        at = _bend(stored, camera) if inverse else _straighten(stored, camera)
+        again = _straighten(at, camera) if inverse else _bend(at, camera)
+        off = np.linalg.norm((again - stored) * (camera.fx, camera.fy), axis=1)
         at[~(off <= AGREE)] = np.nan  # no ray, or none that the iteration found
-        at = at.reshape(shape)
-    at[np.linalg.norm(at, axis=-1) > camera.reach] = np.nan
-    at.flags.writeable = False
+    at[np.linalg.norm(at, axis=1) > camera.reach] = np.nan
     return at
 
 
@@ -157,8 +164,13 @@ def project(points: Float[np.ndarray, "N 3"], camera: Camera) -> Float[np.ndarra
 
 @lru_cache(maxsize=4)
 def _widest(camera: Camera) -> float:
-    """Length of the longest ray of a picture, with a margin; `reach` of an ideal lens, which folds nothing."""
-    return camera.reach if camera.ideal else float(np.nanmax(np.linalg.norm(rays(camera), axis=-1))) * MARGIN
+    """Length of the longest ray at the rim of a picture, with a margin; `reach` of an ideal lens, which folds nothing."""
+    if camera.ideal:
+        return camera.reach
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rim = (u % (camera.width - 1) == 0) | (v % (camera.height - 1) == 0)
+    lengths = np.linalg.norm(_rays_at(np.column_stack([u[rim], v[rim]]), camera), axis=1)
+    return float(np.nanmax(lengths)) * MARGIN if np.isfinite(lengths).any() else camera.reach
 
 
 def _bend(at: Float[np.ndarray, "N 2"], camera: Camera) -> Float[np.ndarray, "N 2"]:
@@ -168,8 +180,9 @@ def _bend(at: Float[np.ndarray, "N 2"], camera: Camera) -> Float[np.ndarray, "N 
     known, one = np.array(camera.distortion, np.float64), np.eye(3)
     if camera.model == "fisheye":
         return cv2.fisheye.distortPoints(at[:, None], one, known)[:, 0]
-    nothing = np.zeros(3)
-    return cv2.projectPoints(np.column_stack([at, np.ones(len(at))]), nothing, nothing, one, known)[0][:, 0]
+    nothing, points = np.zeros(3), np.column_stack([at, np.ones(len(at))])
+    pieces = np.array_split(points, len(at) // PIECE + 1)
+    return np.concatenate([cv2.projectPoints(piece, nothing, nothing, one, known)[0][:, 0] for piece in pieces])
 
 
 def _straighten(at: Float[np.ndarray, "N 2"], camera: Camera) -> Float[np.ndarray, "N 2"]:
@@ -177,7 +190,7 @@ def _straighten(at: Float[np.ndarray, "N 2"], camera: Camera) -> Float[np.ndarra
     import cv2
 
     known, one = np.array(camera.distortion, np.float64), np.eye(3)
-    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, *UNTIL)
     if camera.model == "fisheye":
         return cv2.fisheye.undistortPoints(at[:, None], one, known, criteria=until)[:, 0]
     return cv2.undistortPointsIter(at[:, None], one, known, np.eye(3), one, until)[:, 0]

@@ -121,8 +121,8 @@ def _from_depth(path: Path, array: np.ndarray, valid: Bool[np.ndarray, "H W"], r
     from mmadlib.data.intrinsics import read_camera
 
     assert reading.intrinsics is not None
-    camera, whole = read_camera(Path(reading.intrinsics), size=array.shape), array.dtype.kind != "f"
     scale = reading.depth_scale or UNITS.get(str(reading.units))
+    camera, whole = read_camera(Path(reading.intrinsics), size=array.shape, depth_scale=scale), array.dtype.kind != "f"
     units: str | None = "m"
     if scale is None:
         scale, units = (camera.depth_scale if whole else 1.0), None if whole else reading.units

@@ -19,6 +19,7 @@ from mmadlib.data import load
 from mmadlib.data.convert import grids
 from mmadlib.data.convert.depth import convert
 from mmadlib.data.convert.sources import stem
+from mmadlib.data.parts import parts
 from mmadlib.errors import DataError, SettingsError
 
 H, W = 48, 64
@@ -84,7 +85,8 @@ def test_a_tilted_plane_comes_back_from_every_kind_of_depth(tmp_path, write, suf
     counts = convert(tmp_path / "src", tmp_path / "dst", camera_file(tmp_path / "c.json"), scale, progress=False)
     colours, xyz = made(tmp_path / "dst")
     valid = (xyz != 0).all(-1)
-    assert counts == {"parts": 1} and xyz.dtype == np.float32 and (valid == (plane() > 0)).all() and not xyz[~valid].any()
+    assert counts == {"parts": 1} and len(parts(tmp_path / "dst")) == 1
+    assert xyz.dtype == np.float32 and (valid == (plane() > 0)).all() and not xyz[~valid].any()
     assert np.abs(xyz[valid] @ NORMAL - 0.5).max() < error and np.abs(xyz[..., 2] - plane()).max() < error
     assert np.allclose(xyz[valid][:, :2] / xyz[valid][:, 2:], ((pixels() - (31.5, 23.5)) / (80, 82))[valid], atol=1e-5)
     assert (colours == rgb()).all()
@@ -130,6 +132,7 @@ def test_a_dataset_keeps_its_folders_and_masks(tmp_path):
     assert counts == {"part/test/dent": 1, "part/test/good": 1, "part/train/good": 2} and snapshot(src) == before
     train, test = (load("folder", "part", split, root=tmp_path / "dst") for split in ("train", "test"))
     assert len(train) == 2 and [s.label for s in test] == [0, 1] and test[1].modality == "xyz"
+    assert len(parts(tmp_path / "dst/part/train/good")) == 2
     assert (test[1].mask == (mask > 0)).all() and np.median(train[0].xyz[train[0].valid][:, 2]) == pytest.approx(0.5, abs=0.01)
 
 
