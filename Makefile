@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 # strict: every output is compared; the others fit models, there only cells tagged nbval-check-output are
 STRICT := $(wildcard $(addprefix notebooks/,02_*.ipynb 30_*.ipynb 40_*.ipynb 41_*.ipynb 90_*.ipynb 91_*.ipynb))
 # what takes minutes starts first, so that both processes end together
-LONG := $(wildcard $(addprefix notebooks/,22_*.ipynb 21_*.ipynb 32_*.ipynb 25_*.ipynb 23_*.ipynb 33_*.ipynb 29_*.ipynb 34_*.ipynb))
+LONG := $(wildcard $(addprefix notebooks/,29_*.ipynb 32_*.ipynb 25_*.ipynb 31_*.ipynb 34_*.ipynb 24_*.ipynb 21_*.ipynb 23_*.ipynb))
 LAX := $(LONG) $(filter-out $(LONG) $(STRICT),$(NOTEBOOKS))
 # the tables behind the stored outputs, whatever was run since
 COMMITTED = MMADLIB_RESULTS="$$($(PY) tests/committed.py)"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from mmadlib.errors import SettingsError
-from mmadlib.report.few_shot import Plan, cell, summary
+from mmadlib.report.draws import interval
+from mmadlib.report.few_shot import Plan, cell, planned, summary
 from mmadlib.report.rows import Row
 from mmadlib.report.tables import select
+from mmadlib.report.verdicts import paired, verdict
 
 SAME = ("dataset", "categories", "draws")  # what plans must share to stand side by side
 
@@ -46,3 +49,28 @@ def side_by_side(table: pd.DataFrame, plans: Mapping[str, Plan], shots: str, met
         texts = dict(zip(keys, said, strict=True))
         found[title] = [texts.get(key, "") for key in names]
     return pd.DataFrame(found, index=pd.Index(names.values(), name="method"))
+
+
+def leads(table: pd.DataFrame, plans: Mapping[str, Plan], ours: str, rival: str, shots: str, metric: str = "i_auroc",
+          subset: str = "all") -> pd.DataFrame:
+    """Two methods under every plan, as text: a line a plan, the mean ± standard deviation over draws of either method,
+    then ours minus rival, its 95 % interval over the draws that both have, and what it settles.
+
+    Raises SettingsError for a plan that has not one row of either method.
+    """
+    where, found = {"shots": shots, "metric": metric, "subset": subset}, {}
+    table = select(table, metric=metric)  # first: the rest looks at every row; all subsets, which say what a category has
+    for title, plan in plans.items():
+        pair = [row for method in (ours, rival) for row in plan.rows if row.method == method]
+        if [row.method for row in pair] != [ours, rival]:
+            raise SettingsError(f"{title}: not one row of {ours} and one of {rival}; leave one of each")
+        only = replace(plan, rows=tuple(pair))
+        cells = select(summary(table, only), **where).set_index("method")
+        names = [row.name if row.sanity else Row(row.method).name for row in pair]
+        numbers = cells.loc[[ours, rival], ["mean", "std", "n", "note"]].itertuples(index=False)
+        levels = {name: cell(*some) for name, some in zip(names, numbers, strict=True)}
+        gaps = paired(planned(table, only), *pair, **where)
+        low, high = interval(gaps)
+        said = (f"{gaps.mean():+.3f} " if len(gaps) else "") + (f"[{low:+.3f}, {high:+.3f}] " if len(gaps) > 1 else "")
+        found[title] = levels | {" minus ".join(names): said + verdict(low, high, len(gaps))}
+    return pd.DataFrame(found).T
