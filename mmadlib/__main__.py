@@ -73,6 +73,10 @@ def convert_depth(args: argparse.Namespace) -> int:
                                       **{name: getattr(args, name) for name in names}))
 
 
+def _marker(text: str) -> float | str:
+    return text if text == "none" else float(text)
+
+
 def _counted(dst: str, counts: dict[str, int]) -> int:
     print(f"{shown(dst)}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     return 0
@@ -180,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("--scaled", action="store_true", help="the depth shows the camera's whole view, made smaller or larger")
     a.add_argument("--rectified", action="store_true", help="the depth is rectified: P of a ROS file counts, and no lens")
     a.add_argument("--units", metavar="UNIT", help="of clouds: m (default) | cm | mm | um")
-    a.add_argument("--invalid", type=float, metavar="NUMBER", help="marks what was not measured, in the unit of the file")
+    a.add_argument("--invalid", type=_marker, metavar="NUMBER", help="marks what was not measured, in units of the file")
     a.add_argument("--axes", help="of clouds, in the order right, down, forward, e.g. x,-y,-z")
     a.add_argument("--orientation", default="auto", help="auto (default) | stored | exif, of pictures stored turned")
     a.add_argument("--masks", default="auto", help="auto (default) | white | black marks the defect")

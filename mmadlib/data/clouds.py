@@ -57,12 +57,12 @@ def cloud_of(path: Path, array: np.ndarray, reading: Reading = AS_IT_IS) -> Clou
     order, signs = reading.order
     points = points[..., order] * np.array(signs, np.float32)
     points[~valid] = 0
-    valid = _believed(path, points, valid, reading)
+    valid = believed(path, points, valid, reading)
     return mark_invalid(points * np.float32(_factor(path, points[valid], reading)), valid), valid
 
 
-def _believed(path: Path, points: Float32[np.ndarray, "H W 3"], valid: Bool[np.ndarray, "H W"],
-              reading: Reading, scale: float = 1.0) -> Bool[np.ndarray, "H W"]:
+def believed(path: Path, points: Float32[np.ndarray, "H W 3"], valid: Bool[np.ndarray, "H W"],
+             reading: Reading, scale: float = 1.0) -> Bool[np.ndarray, "H W"]:
     """The valid points, once nothing undeclared is seen. Raises DataError that says all that is seen, and what to give."""
     seen, give = [], []
     look = valid
@@ -133,5 +133,5 @@ def _from_depth(path: Path, array: np.ndarray, valid: Bool[np.ndarray, "H W"], r
     valid = (xyz != 0).any(-1)
     check_points(path, valid)
     reading = replace(reading, units=units, axes="x,y,z")
-    valid = _believed(path, xyz, valid, reading, scale)
+    valid = believed(path, xyz, valid, reading, scale)
     return mark_invalid(xyz * np.float32(_factor(path, xyz[valid], reading)), valid), valid

@@ -277,6 +277,17 @@ def test_depth_that_was_not_measured(source, tmp_path):
             convert(src, tmp_path / f"dst{value}", camera, progress=False)
 
 
+def test_a_far_plane_is_no_surface(source, tmp_path):
+    src, camera = source
+    steps = np.round(plane() * 1e4).astype(np.uint16)
+    steps[:, 40:] = 40000
+    picture(src / "depth/000.png", steps)
+    with pytest.raises(DataError, match=r"000.png: 1152 of 3048 points .* looks like a marker.*; give invalid=40000"):
+        convert(src, tmp_path / "dst", camera, progress=False)
+    convert(src, tmp_path / "dst", camera, invalid=40000, progress=False)
+    assert made(tmp_path / "dst")[1].any(-1).sum() == 3048 - 1152
+
+
 def test_folders_that_are_not_complete(source, tmp_path):
     src, camera = source
     (tmp_path / "empty").mkdir()

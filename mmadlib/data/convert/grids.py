@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mmadlib.data.arrays import read_array
 from mmadlib.data.camera import Camera, points_of
-from mmadlib.data.clouds import cloud_of
+from mmadlib.data.clouds import believed, cloud_of
 from mmadlib.data.convert.organised import KINDS as CLOUD_KINDS
 from mmadlib.data.convert.organised import read_organised
 from mmadlib.data.convert.register import Places, register, sample, sample_mask
 from mmadlib.data.convert.sources import Capture
-from mmadlib.data.images import MIN_POINTS, check_points
+from mmadlib.data.images import MIN_POINTS, check_points, mark_invalid
 from mmadlib.data.intrinsics import read_camera
 from mmadlib.data.masks import open_picture_of_mask, read_own_mask
 from mmadlib.data.pictures import on_grid, open_picture, to_rgb, upright
@@ -78,8 +78,10 @@ def geometry(capture: Capture, how: Rules) -> tuple[Float32[np.ndarray, "H W 3"]
     for marker in how.reading.markers:
         metres = np.where(np.isclose(metres, marker, rtol=1e-5, atol=0), 0, metres)
     xyz = points_of(metres.astype(np.float32) * np.float32(scale), camera)
-    check_points(path, (xyz != 0).any(-1))
-    return xyz, camera
+    valid = (xyz != 0).any(-1)
+    check_points(path, valid)
+    valid = believed(path, xyz, valid, replace(how.reading, units="m", axes="x,y,z"), scale)
+    return mark_invalid(xyz, valid), camera
 
 
 @lru_cache(maxsize=8)
