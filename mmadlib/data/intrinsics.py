@@ -32,8 +32,9 @@ from mmadlib.untrusted import parse_json, parse_yaml, read_text
 ROLES = {"depth": ("depth", "stereo", "infra1", "cam0", "left"), "colour": ("color", "colour", "rgb")}
 KINDS = (".json", ".yaml", ".yml")
 REMEDY = "give a JSON or YAML file with fx, fy, cx, cy in pixels, width, height and depth_units in metres"
-# what OpenCV writes and YAML does not know: its own version line, and the kind of its matrices
-_OPENCV = re.compile(r"^%YAML:1\.[0-9]\s*$|!!opencv-(?:nd-)?matrix\b", re.MULTILINE)
+# what OpenCV writes and YAML does not know: its own version line, and the kind of its matrices; and the line by which
+# `ros2 topic echo` ends a message
+_FOREIGN = re.compile(r"^%YAML:1\.[0-9]\s*$|!!opencv-(?:nd-)?matrix\b|\n---\s*\Z", re.MULTILINE)
 
 
 def read_camera(path: str | Path, camera: str = "", role: str = "depth", size: tuple[int, int] | None = None,
@@ -68,7 +69,7 @@ def read_values(path: str | Path) -> Any:
         raise DataError(explain(path, "is no JSON or YAML by its name", REMEDY))
     text = read_text(path, remedy=REMEDY).rstrip("\0")  # the Azure Kinect's calibration ends in one
     try:
-        return parse_json(text) if suffix == ".json" else parse_yaml(_OPENCV.sub("", text))
+        return parse_json(text) if suffix == ".json" else parse_yaml(_FOREIGN.sub("", text))
     except ValueError as err:
         raise DataError(explain(path, f"is not {'JSON' if suffix == '.json' else 'YAML'} of plain values ({err})",
                                 REMEDY)) from None

@@ -69,7 +69,8 @@ def test_the_numbers_in_every_spelling(tmp_path, values, name):
 
 
 @pytest.mark.parametrize(("values", "name", "lens"), [
-    (OPENCV, "cam.yml", LENS), (ROS, "cam.yaml", LENS), (MESSAGE, "info.json", [*LENS, 0.1, 0.2, 0.3]),
+    (OPENCV, "cam.yml", LENS), (ROS, "cam.yaml", LENS), (yaml.safe_dump(ROS) + "---\n", "echo.yaml", LENS),
+    (MESSAGE, "info.json", [*LENS, 0.1, 0.2, 0.3]),
     (REALSENSE | {"model": "distortion.brown_conrady", "coeffs": LENS}, "rs.json", LENS),
     (REALSENSE | {"model": "Inverse Brown Conrady", "coeffs": [0.0] * 5}, "rs.json", []),
     ({"intrinsic_matrix": COLUMNS, **SIZE}, "open3d.json", []),
