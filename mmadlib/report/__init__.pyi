@@ -6,6 +6,7 @@ from . import export as export
 from . import few_shot as few_shot
 from . import no_good_parts as no_good_parts
 from . import orderings as orderings
+from . import own_parts as own_parts
 from . import plots as plots
 from . import rows as rows
 from . import split as split
