@@ -69,7 +69,7 @@ def leads(table: pd.DataFrame, plans: Mapping[str, Plan], ours: str, rival: str,
         names = [row.name if row.sanity else Row(row.method).name for row in pair]
         numbers = cells.loc[[ours, rival], ["mean", "std", "n", "note"]].itertuples(index=False)
         levels = {name: cell(*some) for name, some in zip(names, numbers, strict=True)}
-        gaps = paired(planned(table, only), *pair, **where)
+        gaps = paired(planned(table, only), pair[0], pair[1], **where)
         low, high = interval(gaps)
         said = (f"{gaps.mean():+.3f} " if len(gaps) else "") + (f"[{low:+.3f}, {high:+.3f}] " if len(gaps) > 1 else "")
         found[title] = levels | {" minus ".join(names): said + verdict(low, high, len(gaps))}
