@@ -37,6 +37,7 @@ from mmadlib.inspection.judging import Known, verdict
 from mmadlib.inspection.learning import learned, seen
 from mmadlib.inspection.looking import Looked
 from mmadlib.inspection.ranking import ALIASES, ranked
+from mmadlib.inspection.replacing import replaceable
 from mmadlib.inspection.scans import Given, InTurn, Readable, good_only, scans
 from mmadlib.inspection.verdicts import NOT_COMPARABLE, Thresholds, Verdict
 from mmadlib.methods import BATCH_METHODS, EVERY, Method, Scores
@@ -135,6 +136,8 @@ class Inspector:
         out  a folder for scores.csv, pictures, maps and report.html;   html3d  coloured clouds of the worst so many in it
         Raises TrainingError before fit, DataError where no part can be read, OutputError where `out` cannot be written.
         """
+        if out is not None:
+            replaceable(out)  # asked before the work, not after it
         found = scans(parts, self.reading | reading)
         if self.ranks:
             verdicts, self.known = ranked(self.method, found, self.extractor, self.isolate, self.fixture, seed=self.seed,

@@ -53,7 +53,7 @@
     }
     if (!moved) {
       return data.promised === null ? "" :
-        `Calibrated on ${data.good_parts} good part${data.good_parts === 1 ? "" : "s"}: at most ${show(100 * data.promised)} % ` +
+        `Calibrated on ${data.good_parts} good part${data.good_parts === 1 ? "" : "s"}: at most ${Number((100 * data.promised).toPrecision(2))} % ` +
         "of good parts are called bad.";
     }
     const most = Math.max(...scored.filter((p) => p.score > threshold && p.p !== null).map((p) => p.p));

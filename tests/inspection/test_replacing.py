@@ -5,6 +5,7 @@ import os
 import pytest
 
 from mmadlib.errors import OutputError
+from mmadlib.inspection import Inspector
 from mmadlib.inspection import replacing as module
 from mmadlib.inspection.replacing import MANIFEST, replaceable, replacing
 
@@ -42,6 +43,12 @@ def test_what_comes_while_it_is_written_is_kept(tmp_path):
         (tmp_path / "report").mkdir()
         (tmp_path / "report" / "late").write_text("mine")
     assert names(tmp_path / "report") == ["late"] and names(tmp_path) == ["report"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_any_work(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds mine.txt"):
+        Inspector().predict(tmp_path / "none", out=tmp_path)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
