@@ -17,7 +17,7 @@ from typing import Any
 
 from mmadlib.data import layout
 from mmadlib.data.files import Entry
-from mmadlib.data.kinds import holds_parts, triples
+from mmadlib.data.kinds import check_masks, holds_parts, triples
 from mmadlib.data.listing import child, folded, folders
 from mmadlib.data.own import extra_of, placed, read
 from mmadlib.data.unlabelled import UNLABELLED, Unlabelled
@@ -70,6 +70,7 @@ def _kinds(base: Path, split: str) -> list[tuple[Path, str]]:
         return [(part, UNLABELLED if split not in ("train", "validation", "val") else "good")]
     if split in ("train", "validation", "val"):
         return [(_good(part), "good")]
+    check_masks(base)
     kinds = folders(part)
     if not kinds:
         raise DataError(explain(part, "holds no folders", "good and one folder per defect are needed"))

@@ -22,6 +22,7 @@ READ = {
     "xyz": (arrays.KINDS, "clouds are", arrays.CONVERT),
     "gt": (pictures.KINDS, "masks are", "store the masks in one of these: 0 normal, 255 defect"),
 }
+OTHERWISE = ("mask", "masks", "ground_truth", "groundtruth", "label", "labels", "annotation", "annotations")  # than gt
 Table = dict[int | str, Path]
 
 
@@ -29,17 +30,27 @@ def triples(folder: Path, reading: Reading, masks: bool = False) -> list[tuple[P
     """(rgb, xyz, gt) of the parts of a folder, in the order of their numbers; gt None for a part without a mask.
 
     masks: whether masks are looked for. Raises DataError for a folder or partner that is missing, also for a mask without a
-    part, and for kinds of files that are not read.
+    part, for masks under another name, and for kinds of files that are not read.
     """
     there = {folded(name) for name in folders(folder)}
     deep = "depth" if "xyz" not in there and "depth" in there else "xyz"
     parts = {"rgb": _table(child(folder, "rgb"), "rgb", reading), deep: _table(child(folder, deep), "xyz", reading)}
     keys = pair(folder, **parts)
+    if masks and "gt" not in there:
+        check_masks(folder)
     gt = _table(child(folder, "gt"), "gt", reading) if masks and "gt" in there else {}
     if extra := [path for key, path in sorted(gt.items(), key=str) if key not in parts["rgb"]]:
         raise DataError(explain(folder, f"{extra[0].relative_to(folder)} has no matching rgb file",
                                 "each mask needs its part under the same number; add the missing or remove the extra"))
     return [(parts["rgb"][key], parts[deep][key], gt.get(key)) for key in keys]
+
+
+def check_masks(folder: Path) -> None:
+    """Raise DataError where masks seem to lie in a folder of another name: without a word they would not be read."""
+    for name in folders(folder):
+        if folded(name) in OTHERWISE:
+            raise DataError(explain(folder / name, "may hold masks, which are looked for in gt/ beside rgb/ and xyz/",
+                                    "rename it to gt, move it there, or move it away"))
 
 
 def holds_parts(folder: Path) -> bool:

@@ -28,7 +28,8 @@ def load(dataset: str, category: str, split: str, root: str | Path | None = None
                (data/road of the workspace, after conversion)
     shots      few-shot draw of the training split (mmadlib.data.shots); None takes all. `seed` and `rule` choose the draw
     data_seed  which of the rendered datasets
-    options    what the reader offers: road subset; folder isolated; eyecandies frame, light, label_source, crop; real_iad_d3
+    options    what the reader offers: road subset; folder isolated, units, invalid, axes, intrinsics and more, see
+               mmadlib.data.reading; eyecandies frame, light, label_source, crop; real_iad_d3
                view, resize
 
     Every entry's extra["index"] is its place in the whole split, so the draw can be recorded.

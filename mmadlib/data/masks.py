@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
+from scipy.ndimage import binary_erosion, binary_fill_holes
 
 from mmadlib.data.pictures import LOSSY, open_picture, same_shape, upright
 from mmadlib.data.reading import AS_IT_IS, Reading
@@ -18,7 +19,8 @@ from mmadlib.errors import DataError, explain
 
 HALF = 127  # of the range of 8 bits: values above it are white
 DARK = 32  # a colour of a palette that is darker is no colour
-MOST = 0.5  # of the part, or of the frame, that no defect covers
+MOST, NEARLY_ALL = 0.5, 0.85  # of the part, or of the frame: more than a defect covers that reaches its outline, and any
+ROUND = 0.75  # of the outline that a defect reaches
 _LEVELS = "write 0 for normal and 255 for defects, e.g. (mask > 127) * numpy.uint8(255)"
 
 
@@ -94,12 +96,16 @@ def _grey(image: Image.Image, path: Path, lossy: bool) -> UInt8[np.ndarray, "H W
 
 
 def _check_share(path: Path, white: Bool[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"]) -> None:
-    """Raise DataError for a mask that covers most of the part or of the frame."""
-    for name, share, count, total in (("frame", white.mean(), np.count_nonzero(white), white.size),
-                                      ("part", white[valid].mean() if valid.any() else 0,
-                                       np.count_nonzero(white & valid), np.count_nonzero(valid))):
-        if share > MOST:
-            raise DataError(explain(path, f"is a mask that is white on {count} of {total} pixels of the {name} "
-                                          f"({100 * share:.1f} %) and may be inverted",
+    """Raise DataError for a mask that covers most of the part or of the frame, and most of its outline.
+
+    A large defect, such as a pothole that fills most of a tile, ends within the tile; an inverted mask goes round.
+    """
+    for name, region in (("frame", np.ones_like(valid)), ("part", binary_fill_holes(valid))):
+        outline = region & ~binary_erosion(region)
+        share, edge = white[region].mean(), white[outline].mean()
+        if share > NEARLY_ALL or (share > MOST and edge > ROUND):
+            count = f"{np.count_nonzero(white & region)} of {np.count_nonzero(region)}"
+            raise DataError(explain(path, f"is a mask that is white on {count} pixels of the {name} ({100 * share:.1f} %) and "
+                                          "may be inverted",
                                     'white must mark the defect; give masks="black" if black marks it, masks="white" if it '
                                     "is right as it is"))

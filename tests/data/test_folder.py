@@ -84,6 +84,15 @@ def test_masks_of_some_parts_only(tmp_path):
         load("folder", "part", "test", root=tmp_path)
 
 
+@pytest.mark.parametrize("place", ["part/test/dent/masks", "part/ground_truth/dent"])
+def test_masks_under_another_name_are_not_overlooked(tmp_path, place):
+    base = dataset(tmp_path, {"good": 1, "dent": 1}) / "part/test/dent"
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (base / "gt").rename(tmp_path / place)
+    with pytest.raises(DataError, match=r"(masks|ground_truth): may hold masks, which are looked for in gt/"):
+        load("folder", "part", "test", root=tmp_path)
+
+
 def test_a_root_with_only_good_parts(tmp_path):
     base = dataset(tmp_path, {}) / "part"
     for old, new in (("train/good", "train/good"), ("train/good", "train"), ("train", "good")):

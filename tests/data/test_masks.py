@@ -81,6 +81,12 @@ def test_a_mask_of_what_is_good_is_not_accepted_in_silence(tmp_path, on_part):
     assert (read(path, masks="black") == ~inverted).all()
 
 
+def test_a_large_defect_that_ends_within_the_part_is_none_of_what_is_good(tmp_path):
+    large = np.zeros(SIZE, bool)
+    large[:, :32] = True  # 57 % of the frame, 66 % of the part
+    assert (read(picture(tmp_path / "m.png", large.astype(np.uint8) * 255)) == large).all()
+
+
 def test_another_size_and_no_defect_lost(tmp_path):
     large = np.zeros((3 * SIZE[0], 3 * SIZE[1]), np.uint8)
     large[61, 80] = 255  # one pixel of nine
