@@ -66,14 +66,34 @@ def _join(core: Float[np.ndarray, "N 3"], eps: float) -> Int[np.ndarray, " N"]:
     """Cluster of each core point: the connected components of "within eps"."""
     cells, cell_of, _ = _cells(core, eps / np.sqrt(12))
     part = _components(len(cells), _pairs(cells, 1))
+    if part.max() == 0:
+        return part[cell_of]
     near = _pairs(cells, REACH)
     apart = near[:, part[near[0]] != part[near[1]]]
-    if apart.size == 0:
-        return part[cell_of]
-    # cells with a foreign cell in reach: their points decide whether two parts are one cluster
+    return _components(part.max() + 1, _bridges(core, cell_of, part, apart, eps))[part[cell_of]]
+
+
+def _bridges(core: Float[np.ndarray, "N 3"], cell_of: Int[np.ndarray, " N"], part: Int[np.ndarray, " M"],
+             apart: Int[np.ndarray, "2 K"], eps: float) -> Int[np.ndarray, "2 B"]:
+    """Pairs of parts that hold two points within eps, as many as join what is to be joined.
+
+    apart: pairs of cells of two parts in reach of each other. Their points decide, by the nearest one of the other part:
+    listing all pairs within eps takes gigabytes where two dense parts lie almost eps apart.
+    """
     facing = np.flatnonzero(np.isin(cell_of, apart))
-    links = facing[cKDTree(core[facing]).query_pairs(eps, output_type="ndarray").T]
-    return _components(part.max() + 1, part[cell_of[links]])[part[cell_of]]
+    home = cell_of[facing]
+    apart = np.where(part[apart[0]] < part[apart[1]], apart, apart[::-1])
+    pairs, pair_of = np.unique(part[apart], axis=1, return_inverse=True)
+    group, found = np.arange(part.max() + 1), []
+    for i, (a, b) in enumerate(pairs.T):
+        if group[a] == group[b]:
+            continue
+        near, far = (core[facing[np.isin(home, cells)]] for cells in apart[:, pair_of.reshape(-1) == i])
+        distance, _ = cKDTree(near).query(far, distance_upper_bound=np.nextafter(eps, np.inf))
+        if np.isfinite(distance).any():
+            group[group == group[b]] = group[a]
+            found.append((a, b))
+    return np.array(found, dtype=np.int64).reshape(-1, 2).T
 
 
 def _spread(points: Float[np.ndarray, "N 3"], core: Bool[np.ndarray, " N"], cluster: Int[np.ndarray, " n"],

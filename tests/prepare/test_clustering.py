@@ -1,5 +1,7 @@
 """DBSCAN against scikit-learn, and what the original leaves open: borders and order."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN
@@ -47,3 +49,26 @@ def test_largest_cluster_leaves_noise_out_and_keeps_all_without_clusters():
 def test_empty_cloud():
     assert dbscan(np.empty((0, 3)), 0.006, 30).shape == (0,)
     assert largest_cluster(np.empty((0, 3)), 0.006, 30).shape == (0,)
+
+
+@pytest.mark.parametrize(("gap", "clusters"), [(0.0045, 1), (0.0061, 2)])
+def test_two_parts_almost_eps_apart_take_no_list_of_all_their_pairs(gap, clusters):
+    """5 million pairs lie within eps across this gap: 80 MB as two indices each, and 16 times that at twice the pixels."""
+    u, v = np.meshgrid(np.arange(100) * 2.5e-4, np.arange(100) * 2.5e-4)
+    sheet = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], -1)
+    points = np.concatenate([sheet, sheet + np.array([u.max() + gap, 0, 0])])
+    tracemalloc.start()
+    labels = dbscan(points, 0.006, 30)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert labels.max() + 1 == clusters and (labels >= 0).all()
+    assert peak < 20e6
+
+
+def test_several_parts_are_joined_where_a_single_pair_bridges_them():
+    """Parts in a row, each a point's width within or beyond eps of the next: a chain, then a gap, then a pair."""
+    u, v = np.meshgrid(np.arange(30) * 5e-4, np.arange(30) * 5e-4)
+    sheet = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], -1)
+    starts = np.cumsum([0, *(u.max() + gap for gap in (0.00599, 0.00599, 0.00601, 0.00599))])
+    points = np.concatenate([sheet + np.array([x, 0, 0]) for x in starts])
+    assert dbscan(points, 0.006, 30).reshape(5, -1)[:, 0].tolist() == [0, 0, 0, 1, 1]
