@@ -22,8 +22,8 @@ class Sample:
 
     xyz       metres, camera frame, z forward; invalid points are exactly (0, 0, 0)
     valid     by default all three coordinates non-zero (protocol of BTF, M3DM, CFM)
-    mask      ground truth; all False for a normal sample
-    label     0 normal, 1 anomalous
+    mask      ground truth; all False for a normal sample, and, meaning nothing, for one that is not labelled
+    label     0 normal, 1 anomalous, -1 nobody has said yet: scored, and in no metric
     modality  which modality shows the defect: none (normal) | rgb | xyz | both | relation | unknown
     isolated  True when the background is (0, 0, 0) already
     dataset   name of the reader; decides the background rule when features are extracted

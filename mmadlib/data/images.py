@@ -30,6 +30,7 @@ BRIGHT = (0, *range(128, 256))
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # of a damaged file one error speaks, not a log
 
 _COPY = "copy the file again from the source of the dataset"
+_ONE_CHANNEL = "store one channel: 0 normal, 255 defect"
 _NEAR_ZERO = np.float32(1e-10)  # metres
 
 
@@ -88,24 +89,27 @@ def read_mask(path: str | Path, values: Iterable[int] = (0, 255),
     """A ground-truth mask: True where the 8-bit value is above 0.
 
     values: the levels that the dataset documents; anything else raises DataError, as do more than 8 bits, colours and another
-    size (rows, columns) than that of the picture. Three equal channels are read as one.
+    size (rows, columns) than that of the picture. Three equal channels are read as one, an opaque alpha channel is dropped.
     """
     pixels = read_pixels(path)
     if size and pixels.shape[:2] != size:  # first of all: a mask that was scaled has strange values, too
         raise DataError(explain(path, f"sizes differ, mask {pixels.shape[:2]} and picture {size}",
                                 "mask and picture must share one pixel grid"))
     if pixels.ndim == 3:
-        pixels, colours = pixels[..., 0], pixels[..., :3]
+        if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < 255:  # drawn in the grey or in the alpha? nobody says
+            raise DataError(explain(path, "is a mask with an alpha channel, transparent in places", _ONE_CHANNEL))
+        pixels, colours = pixels[..., 0], pixels[..., :3 if pixels.shape[2] > 2 else 1]
         if (colours != pixels[..., None]).any():
-            raise DataError(explain(path, "is a mask in colours", "store one channel: 0 normal, 255 defect"))
+            raise DataError(explain(path, "is a mask in colours", _ONE_CHANNEL))
     if pixels.dtype != np.uint8:
         raise DataError(explain(path, f"is a mask of {pixels.dtype} values", "store 8 bits: 0 normal, 255 defect"))
     found = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256))
     strange = np.setdiff1d(found, list(values))
     if strange.size:
         shown = ", ".join(map(str, strange[:5]))
+        least = 127 if found.max() > 127 else 0  # JPEG leaves a fringe of low values around what is white
         raise DataError(explain(path, f"is a mask with undocumented values ({shown})",
-                                "write 0 for normal and 255 for defects, e.g. (mask > 0) * numpy.uint8(255)"))
+                                f"write 0 for normal and 255 for defects, e.g. (mask > {least}) * numpy.uint8(255)"))
     return pixels > 0
 
 

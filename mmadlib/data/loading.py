@@ -12,7 +12,7 @@ from typing import Any
 from mmadlib import paths
 from mmadlib.checks import one_of
 from mmadlib.data.files import Samples
-from mmadlib.data.shots import draw
+from mmadlib.data.shots import Shots, chosen
 from mmadlib.errors import SettingsError, unknown
 
 DATASETS = ("rendered", "road", "mvtec3d", "eyecandies", "real_iad_d3", "polyurethane", "folder")
@@ -20,13 +20,14 @@ SPLITS = ("train", "validation", "test")
 DEFAULT_ROOT = {"rendered": None, "road": paths.DATA / "road"}  # rendered finds its own
 
 
-def load(dataset: str, category: str, split: str, root: str | Path | None = None, shots: int | None = None, seed: int = 0,
+def load(dataset: str, category: str, split: str, root: str | Path | None = None, shots: Shots = None, seed: int = 0,
          data_seed: int = 0, rule: str = "auto", **options: Any) -> Samples:
     """The samples of one category and split, as names; files are read when a sample is taken.
 
     root       folder of the dataset, relative from where you stand; not needed for rendered (made on first use) and road
                (data/road of the workspace, after conversion)
-    shots      few-shot draw of the training split (mmadlib.data.shots); None takes all. `seed` and `rule` choose the draw
+    shots      few-shot draw of the training split (mmadlib.data.shots); None takes all. `seed` and `rule` choose the draw.
+               One's own: a list of names such as "000" or "000.png", or a text file with one name a line
     data_seed  which of the rendered datasets
     options    what the reader offers: road subset; folder isolated, units, invalid, axes, intrinsics and more, see
                mmadlib.data.reading; eyecandies frame, light, label_source, crop; real_iad_d3
@@ -42,7 +43,7 @@ def load(dataset: str, category: str, split: str, root: str | Path | None = None
     arguments = {"category": category, "split": split, "root": root_of(dataset, root)}
     arguments |= _options(dataset, data_seed, options)
     entries = [replace(e, extra=e.extra | {"index": i}) for i, e in enumerate(reader.entries(**arguments))]
-    return Samples(entries, reader.read).take(draw(len(entries), shots, seed, rule))
+    return Samples(entries, reader.read).take(chosen([e.rgb for e in entries], shots, seed, rule))
 
 
 def splits(dataset: str) -> tuple[str, ...]:

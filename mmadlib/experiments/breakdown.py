@@ -22,8 +22,13 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
 
     image_norm rescales each map per metric first (scoring.IMAGE_NORMS), e.g. "cfm" as CFM, CMDR-IAD and CFR do. Metrics
     without a value on this set, e.g. AUROC without defects, are NaN; why is written into `reasons` {metric: text}.
-    extra: metrics beyond the default ones, see metrics.evaluate_maps.
+    extra: metrics beyond the default ones, see metrics.evaluate_maps. Samples that nobody has labelled (label -1) count
+    neither as normal nor as anomalous, and their pixels not as free of defects: they are left out.
     """
+    told = [i for i, t in enumerate(truths) if t.label >= 0]
+    if not told:
+        return _without_labels(len(truths), reasons, extra)
+    scores, truths, foregrounds = [scores[i] for i in told], [truths[i] for i in told], [foregrounds[i] for i in told]
     maps = [s.map for s in scores]
     pixel_maps = maps
     if kinds := IMAGE_NORMS[image_norm]:
@@ -35,6 +40,14 @@ def metrics_of(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: S
     return result
 
 
+def _without_labels(count: int, reasons: dict[str, str] | None, extra: Collection[str]) -> dict[str, float]:
+    """The metrics of a set without one labelled sample: none has a value."""
+    names = list(evaluate_maps([np.zeros((1, 1))], [np.zeros((1, 1))], [0.0], [0], [np.ones((1, 1))], extra=extra))
+    if reasons is not None:
+        reasons.update(dict.fromkeys(names, f"none of {count} test samples is labelled: scores are all there is to have"))
+    return dict.fromkeys(names, float("nan"))
+
+
 def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Sequence[np.ndarray], image_norm: str = "none",
               by: str = "modality", undefined: dict[str, dict[str, str]] | None = None,
               known: dict[tuple[int, ...], tuple[dict, dict]] | None = None,
@@ -42,13 +55,14 @@ def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Se
     """Metrics over the defects of each kind against the same normal samples: {kind: {metric: value}}.
 
     by: "modality" ("all" for every defect, then rgb, xyz, both, relation; what is not labelled counts in "all" only) or
-    "defect", where a kind may have any name, also "all".
+    "defect", where a kind may have any name, also "all". Samples without a label are in none.
     undefined: filled with {kind: {metric: why it has no value}}. known: shared between calls on the same scores for the same
     metrics, so that a defect that is the only one of its modality is measured once. extra: see `metrics_of`.
     """
-    kinds = ["good" if t.label == 0 else getattr(t, by) for t in truths]
-    names = SUBSETS if by == "modality" else sorted(set(kinds) - {"good"})
-    chosen = {"all": list(range(len(truths)))} if by == "modality" else {}
+    kinds = [None if t.label < 0 else "good" if t.label == 0 else getattr(t, by) for t in truths]
+    names = SUBSETS if by == "modality" else sorted({kind for kind in kinds if kind is not None} - {"good"})
+    labelled = [i for i, kind in enumerate(kinds) if kind is not None] or list(range(len(kinds)))
+    chosen = {"all": labelled} if by == "modality" else {}
     chosen |= {name: [i for i, k in enumerate(kinds) if k in ("good", name)] for name in names if name in kinds}
     known = {} if known is None else known
     result = {}
@@ -63,6 +77,17 @@ def breakdown(scores: Sequence[Scores], truths: Sequence[Truth], foregrounds: Se
         if reasons and undefined is not None:
             undefined[kind] = dict(reasons)
     return result
+
+
+def small_defects(truths: Sequence[Truth]) -> str:
+    """What to say of defects that are lost on the grid of the features; empty where there are none."""
+    lost = [t for t in truths if t.vanished]
+    if not lost:
+        return ""
+    size = max(max(t.mask.shape) for t in lost)
+    return (f"{sum(t.vanished for t in lost)} defects in the masks of {len(lost)} test samples fall between the pixels of "
+            f"the grid of {size} px and count as if they were not there; a larger size=, or mask_rule=\"any\" where the "
+            "reader offers it, keeps them")
 
 
 def name_of(entry: Entry) -> str:

@@ -17,9 +17,10 @@ from functools import cache
 from typing import Any
 
 from mmadlib import paths
-from mmadlib.data import Samples, content_keys, draw, load, root_of, splits
+from mmadlib.data import Samples, content_keys, load, root_of, splits
 from mmadlib.data.contents import CONTENTS
 from mmadlib.data.rendered_plan import VERSION
+from mmadlib.data.shots import chosen
 from mmadlib.errors import DataError, WeightsError, explain
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.experiments.cells import Cell
@@ -106,7 +107,8 @@ class Causes:
         if runner(cell.method) == "unlabelled":
             return short([[e.rgb.stem for e in test.entries] + self._contents(test)])
         train = self._split(cell, "train")
-        used = [train.take(draw(len(train), cell.shots, cell.seed, cell.rule)), test]
+        drawn = chosen([e.rgb for e in train.entries], cell.names or cell.shots, cell.seed, cell.rule)
+        used = [train.take(drawn), test]
         if "twins" in splits(cell.dataset):
             used.append(twins_of(test, self._split(cell, "twins")))
         return short([[e.rgb.stem for e in samples.entries] + self._contents(samples) for samples in used])

@@ -18,7 +18,8 @@ LIMITS = {"methods": "method", "categories": "category", "shots": "shots", "data
 class Cell:
     """One run of a sweep: arguments of evaluate.run, or of unlabelled.run_batches, where shots are the parts of a batch.
 
-    shots None: all training samples, or all test samples in one batch.
+    shots None: all training samples, or all test samples in one batch. names: one's own draw of that many shots, as a list of
+    names or a file of them (data.shots); what they name decides a run as data, see causes.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Cell:
     device: str = "cpu"
     test_limit: int | None = None
     checkpoint: bool = False
+    names: tuple[str, ...] | str = field(default=(), repr=False)
 
     def folder(self, base: str | Path = RUNS) -> Path:
         """The folder of the run."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,9 @@ from mmadlib import paths
 from mmadlib.atomic import atomic
 from mmadlib.checks import one_of
 from mmadlib.data import DATASETS, Samples
+from mmadlib.data.shots import NAMED, Shots, by_name, names_of
 from mmadlib.errors import OutputError, explain
-from mmadlib.experiments.breakdown import breakdown, name_of, twin_auroc
+from mmadlib.experiments.breakdown import breakdown, name_of, small_defects, twin_auroc
 from mmadlib.experiments.causes import Causes, made_by
 from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
@@ -76,25 +77,31 @@ def timed_scores(model: Method, features: Sequence, progress: bool = True) -> tu
 
 
 def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm", *, data_seed: int = 0,
-        variant: str = "default", features: str = "learned", shots: int | None = 4, seed: int = 0, rule: str = "auto",
+        variant: str = "default", features: str = "learned", shots: Shots = 4, seed: int = 0, rule: str = "auto",
         settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
         root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
         base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
-        checkpoint: bool = False, source: Source | None = None, causes: Causes | None = None) -> Outcome:
+        checkpoint: bool = False, names: Sequence[str] | str = (), source: Source | None = None,
+        causes: Causes | None = None) -> Outcome:
     """Draw the shots, extract, fit, score the test split, write the run folder; see `run_experiment` for the arguments.
 
-    source: the category's features where several runs share them, made from the same arguments; causes: likewise.
+    source: the category's features where several runs share them, made from the same arguments; causes: likewise. names: as
+    a sweep gives one's own draw, beside the number of its shots.
     """
     started = time.perf_counter()
+    if by_name(shots):
+        names = str(shots) if isinstance(shots, Path) else shots
+    count, rule = (len(names_of(names)), NAMED) if names else (cast(int | None, shots), rule)
     one_of("dataset", dataset, DATASETS)
     one_of("method", method, METHODS)
-    this = Cell(dataset, category, method, variant, shots, seed, data_seed, settings or {}, features, options or {},
-                reader or {}, rule, None if root is None else str(root), device, test_limit)
+    this = Cell(dataset, category, method, variant, count, seed, data_seed, settings or {}, features, options or {},
+                reader or {}, rule, None if root is None else str(root), device, test_limit,
+                names=names if isinstance(names, str) else tuple(names))
     model = METHODS[method](seed=seed, device=device, **(settings or {}))  # bad settings fail before any work
     reset_peaks(model.device)
     source = source or Source(dataset, category, data_seed=data_seed, features=features, options=options, reader=reader,
                               root=root, test_limit=test_limit, device=device, cache=cache, progress=progress)
-    train = source.draw(shots, seed, rule)
+    train = source.draw(names or shots, seed, rule)
     decided = (causes or Causes(progress)).of(this)  # before anything is read: what changes later makes the run stale
     folder = claim(this.folder(base))
     kept = folder / "checkpoint"
@@ -105,15 +112,16 @@ def run(dataset: str = "rendered", category: str = "keyed", method: str = "cfm",
     judged = partial(breakdown, scores, truths, [f.foreground for f in source.test],
                      getattr(model.settings, "image_norm", "none"), known={}, extra=EXTRA)
     metrics, by_defect = judged(undefined=undefined), judged(by="defect")
-    if undefined:
-        warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)
+    said = [*sorted(set(undefined.get("all", {}).values())), *filter(None, [small_defects(truths)])]
+    if said:
+        warnings.warn(f"{dataset}/{category}: {'; '.join(said)}", stacklevel=2)
     if source.twins is not None:
         for subset, value in twin_auroc(model, *source.twins, source.samples, scores).items():
             metrics[subset]["i_auroc_twins"] = value
     described = asdict(model.settings) | {"features": source.extractor.settings, "rule": rule, "reader": reader or {}}
     record = Record(
         dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,
-        shots=shots, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
+        shots=count, seed=seed, metrics=metrics, undefined=undefined, by_defect=by_defect, settings=described,
         draw=train.names, device=str(model.device), n_test=len(scores), wall_s=time.perf_counter() - started, fit_s=fit_s,
         score_ms=score_ms, model_mb=model_mb(model), **peaks(model.device), causes=decided,
         provenance=environment() | {"code": decided["code"], "data": made_by(dataset) or decided["data"], "pinned": state()})
@@ -129,7 +137,8 @@ def run_experiment(dataset: str = "rendered", category: str = "keyed", method: s
     reader                    options of the dataset's reader, e.g. {"frame": "literature"} for Eyecandies
     method, settings          METHODS name and its settings;   variant  a label for these settings in tables
     features, options         family name (learned | descriptors | paper | random, or "rgb+xyz" names), Extractor options
-    shots, seed, rule         normal training samples (None: all); the seed fixes the draw and the training
+    shots, seed, rule         normal training samples (None: all); the seed fixes the draw and the training. A list of names or
+                              a text file of them is one's own draw: its record has the rule "named"
     test_limit                at most so many test samples, half of them normal (smoke runs)
     base, cache               where runs and feature tokens go;   device  cpu | cuda
     checkpoint                keep the state of a long training in the run's folder: the same run, started again, goes on

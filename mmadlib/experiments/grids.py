@@ -73,9 +73,9 @@ def _cells(content: dict[str, Any]) -> list[Cell]:
                 kind = _typed(content["dataset"], method, str(variant), common | _own(settings, options, reader))
             except SettingsError as err:
                 raise SettingsError(f"methods: {method}: {variant}: {err}") from None
-            cells += [Cell(**kind, category=category, shots=shots or None, seed=seed, data_seed=data_seed)
-                      for (data_seed, seed), category, shots in
-                      itertools.product(map(_pair, content["seeds"]), content["categories"], content["shots"])]
+            cells += [Cell(**kind | drawn, category=category, seed=seed, data_seed=data_seed)
+                      for (data_seed, seed), category, drawn in
+                      itertools.product(map(_pair, content["seeds"]), content["categories"], map(_shots, content["shots"]))]
     seen: set[tuple] = set()
     for cell in cells:
         cell.folder()  # names that no folder can have are refused now
@@ -139,7 +139,8 @@ def _check(content: dict[str, Any]) -> None:
     for category in content["categories"] if content["dataset"] == "rendered" else ():
         one_of("rendered category", category, CATEGORIES)
     for shots in content["shots"]:
-        whole("shots", shots)
+        if not isinstance(shots, str):
+            whole("shots", shots)
     for method, variants in _mapping("methods", content["methods"]).items():
         one_of("method", method, EVERY)
         if not isinstance(variants, (dict, list)) or not variants:
@@ -155,6 +156,16 @@ def _named(method: str, variants: Mapping[str, Any] | Sequence[str]) -> list[tup
     for name in variants:
         one_of(f"variant of {method}", name, EVERY[method].VARIANTS)
     return [(name, EVERY[method].VARIANTS[name]) for name in variants]
+
+
+def _shots(shots: int | str) -> dict[str, Any]:
+    """Fields of a Cell from a number of shots, 0 for all, or from a file of names. Raises SettingsError."""
+    if not isinstance(shots, str):
+        return {"shots": shots or None}
+    from mmadlib.data.shots import NAMED, names_of
+
+    file = str(resolve(shots))
+    return {"shots": len(names_of(file)), "names": file, "rule": NAMED}
 
 
 def _pair(seed: Any) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import overload
 
 from mmadlib import paths
-from mmadlib.data import Entry, Samples, draw, load, splits
+from mmadlib.data import Entry, Samples, load, splits
+from mmadlib.data.shots import Shots, chosen
 from mmadlib.errors import SettingsError
 from mmadlib.experiments.breakdown import twins_of
 from mmadlib.features import Extractor, Features, FeatureSet, extract_all, family
@@ -81,9 +82,9 @@ class Source:
         self.progress = progress
         self.has_twins = "twins" in splits(dataset)
 
-    def draw(self, shots: int | None, seed: int, rule: str) -> Chosen:
-        """The few-shot draw, not extracted yet. Raises SettingsError (shots, seed, rule)."""
-        return Chosen(self.trained, self.train.entries, draw(len(self.trained), shots, seed, rule))
+    def draw(self, shots: Shots, seed: int, rule: str) -> Chosen:
+        """The few-shot draw, or one's own by names, not extracted yet. Raises SettingsError (shots, seed, rule)."""
+        return Chosen(self.trained, self.train.entries, chosen([e.rgb for e in self.train.entries], shots, seed, rule))
 
     def prepare(self, chosen: Chosen) -> Chosen:
         """The same, extracted."""

@@ -19,7 +19,7 @@ import numpy as np
 from mmadlib import paths
 from mmadlib.checks import one_of, whole
 from mmadlib.data import DATASETS
-from mmadlib.experiments.breakdown import breakdown
+from mmadlib.experiments.breakdown import breakdown, small_defects
 from mmadlib.experiments.causes import Causes, made_by
 from mmadlib.experiments.cells import Cell
 from mmadlib.experiments.cost import model_mb, peaks, reset_peaks
@@ -63,13 +63,16 @@ def run_batches(dataset: str = "rendered", category: str = "keyed", method: str 
                 rule: str = "auto", settings: dict | None = None, options: dict | None = None, reader: dict | None = None,
                 root: str | Path | None = None, test_limit: int | None = None, device: str = "cpu",
                 base: str | Path = paths.RUNS, cache: str | Path | None = paths.CACHE, progress: bool = True,
-                checkpoint: bool = False, source: Source | None = None, causes: Causes | None = None) -> Outcome:
+                checkpoint: bool = False, names: Sequence[str] | str = (), source: Source | None = None,
+                causes: Causes | None = None) -> Outcome:
     """Cut the test split into batches, judge each, write the run folder; arguments and errors as of evaluate.run_experiment.
 
     shots   parts of a batch, None: the whole test split; `seed` draws them. `rule` and `checkpoint` have no meaning here. The
             method of the outcome is that of the last batch. Record.draw names the samples batch by batch
     """
     started = time.perf_counter()
+    if names or shots is not None:
+        shots = whole("shots", names or shots, 1)  # type: ignore[arg-type]  # names are refused: batches are no draw
     one_of("dataset", dataset, DATASETS)
     one_of("method", method, BATCH_METHODS)
     this = Cell(dataset, category, method, variant, shots, seed, data_seed, settings or {}, features, options or {},
@@ -86,8 +89,9 @@ def run_batches(dataset: str = "rendered", category: str = "keyed", method: str 
     undefined: dict[str, dict[str, str]] = {}
     measured = partial(breakdown, scores, truths, [f.foreground for f in source.test], known={}, extra=EXTRA)
     metrics, by_defect = measured(undefined=undefined), measured(by="defect")
-    if undefined:
-        warnings.warn(f"{dataset}/{category}: {'; '.join(sorted(set(undefined.get('all', {}).values())))}", stacklevel=2)
+    said = [*sorted(set(undefined.get("all", {}).values())), *filter(None, [small_defects(truths)])]
+    if said:
+        warnings.warn(f"{dataset}/{category}: {'; '.join(said)}", stacklevel=2)
     described = asdict(model.settings) | {"features": source.extractor.settings, "rule": rule, "reader": reader or {}}
     record = Record(
         dataset=dataset, data_seed=data_seed, category=category, method=method, variant=variant, features=features,

@@ -49,7 +49,7 @@ def encode(tokens: Tokens, key: str) -> bytes:
             arrays[f"{side}.valid"] = np.packbits(part.valid)
     truth = tokens.truth
     about = {"meta": tokens.meta, "label": truth.label, "defect": truth.defect, "modality": truth.modality,
-             "shape": tokens.valid.shape, "key": key}
+             "vanished": truth.vanished, "shape": tokens.valid.shape, "key": key}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(arrays | {"checksum": _checksum(arrays)})
@@ -70,7 +70,7 @@ def decode(data: bytes, key: str) -> Tokens:
         cloud = np.zeros((*shape, 3), np.float32)
         cloud[bits["valid"]] = arrays["cloud"]
         rgb, xyz = (_part(arrays, side) for side in ("rgb", "xyz"))
-        truth = Truth(bits["mask"], about["label"], about["defect"], about["modality"])
+        truth = Truth(bits["mask"], about["label"], about["defect"], about["modality"], vanished=about["vanished"])
         return Tokens(rgb, xyz, cloud, bits["valid"], truth, about["meta"])
     except (SafetensorError, KeyError, ValueError) as err:
         raise Corrupt(f"it is no whole entry ({type(err).__name__})") from None

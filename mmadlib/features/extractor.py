@@ -133,7 +133,7 @@ class Extractor:
                 "extraction": self.account | {"isolate": None if sample.missing == "xyz" else sample.isolated}}
         for side in missing:
             meta |= {side: "none", "missing": side}
-        truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path)
+        truth = Truth(grid.mask, sample.label, sample.defect, sample.modality, sample.path, grid.vanished)
         return Tokens(rgb, xyz, grid.xyz * grid.valid[..., None], grid.valid, truth, meta)
 
     def __call__(self, sample: Sample) -> Features:

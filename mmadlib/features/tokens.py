@@ -72,13 +72,15 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Ground truth of one sample. `mask` is on the pixel grid of its features; the rest as in Sample."""
+    """Ground truth of one sample. `mask` is on the pixel grid of its features, where `vanished` defects of the stored mask
+    are not seen (prepare.grid); the rest as in Sample."""
 
     mask: Bool[np.ndarray, "H W"]
     label: int = 0
     defect: str = "good"
     modality: str = "none"
     path: Path | None = None
+    vanished: int = 0
 
 
 @dataclass(frozen=True, eq=False)

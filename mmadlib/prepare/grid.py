@@ -3,6 +3,9 @@
 Two nearest-neighbour rules meet here, as in the official code: masks are sampled at source index floor((i + 1/2) s), clouds
 at floor(i s), so that the cloud lies half a target pixel off the picture and the mask. Source: the loaders of
 CVLAB-Unibo/crossmodal-feature-mapping (models/dataset.py, utils/general_utils.py) and nomewang/M3DM (dataset.py).
+
+A defect narrower than s may fall between the samples of a mask and vanish. `Grid.vanished` counts those; a sample whose
+extra["mask_rule"] is "any" marks every target pixel that covers a defect pixel, so that none does.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from PIL import Image
+from scipy.ndimage import label
 
 from mmadlib.errors import SettingsError, unknown
 from mmadlib.sample import Sample
@@ -24,6 +28,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # how the picture is made square: CFM, CMDR-IAD, CFR | CPIR | M3DM and BTF on raw data (aspect ratio lost)
 PADS = ("edge", "zero", "none")
+MASK_RULES = ("nearest", "any")  # how masks are reduced: as published | every pixel that covers a defect
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +38,14 @@ class Grid:
     xyz    metres; invalid points and padding are (0, 0, 0)
     valid  points that the sample calls valid: all three coordinates non-zero
     mask   ground truth
+    vanished  how many defects of the sample, connected parts of its mask, no pixel of the grid shows
     """
 
     rgb: UInt8[np.ndarray, "S S 3"]
     xyz: Float32[np.ndarray, "S S 3"]
     valid: Bool[np.ndarray, "S S"]
     mask: Bool[np.ndarray, "S S"]
+    vanished: int = 0
 
     @property
     def size(self) -> int:
@@ -71,10 +78,13 @@ def to_grid(sample: Sample, size: int = 224, pad: str = "edge") -> Grid:
 
     pad: edge (picture and mask padded to a square by their own border, CFM family: a defect at the border grows into the
     margin) | zero (by black, CPIR) | none (squashed, M3DM). Clouds are always padded by invalid points. Picture: PIL bicubic;
-    cloud: nearest, floor(i s); mask: PIL nearest, floor((i + 1/2) s). Raises SettingsError on an unknown pad or size < 1.
+    cloud: nearest, floor(i s); mask: PIL nearest, floor((i + 1/2) s), or by the sample's extra["mask_rule"] (MASK_RULES).
+    Raises SettingsError on an unknown pad or rule, or size < 1.
     """
     if pad not in PADS:
         raise unknown("padding", pad, PADS)
+    if (rule := sample.extra.get("mask_rule", "nearest")) not in MASK_RULES:
+        raise unknown("mask rule", rule, MASK_RULES)
     if size < 1:
         raise SettingsError(f"size={size}: the grid needs at least one pixel")
     rgb, xyz, valid, mask = sample.rgb, sample.xyz, sample.valid, sample.mask
@@ -85,8 +95,37 @@ def to_grid(sample: Sample, size: int = 224, pad: str = "edge") -> Grid:
         xyz, valid = np.pad(xyz, (*margins, (0, 0))), np.pad(valid, margins)
     points = np.ix_(nearest_rows(rgb.shape[0], size), nearest_rows(rgb.shape[1], size))
     picture = Image.fromarray(np.ascontiguousarray(rgb)).resize((size, size), Image.Resampling.BICUBIC)
-    truth = Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST)
-    return Grid(np.array(picture), xyz[points], valid[points], np.array(truth, dtype=bool))
+    truth = covering(mask, size) if rule == "any" else _sampled(mask, size).astype(bool)
+    return Grid(np.array(picture), xyz[points], valid[points], truth, 0 if rule == "any" else _vanished(mask, size))
+
+
+def _sampled(values: Shaped[np.ndarray, "H W"], size: int) -> Shaped[np.ndarray, "{size} {size}"]:
+    """Whole numbers of 8 or 32 bits, or truth values, at floor((i + 1/2) s)."""
+    image = Image.fromarray(values.astype(np.int32 if values.dtype == np.int32 else np.uint8))
+    return np.array(image.resize((size, size), Image.Resampling.NEAREST))
+
+
+def covering(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "{size} {size}"]:
+    """A mask on the grid, True where a target pixel covers a marked one; enlarged, its nearest source pixel counts.
+
+    >>> covering(np.eye(4, dtype=bool), 2).tolist()
+    [[True, False], [False, True]]
+    """
+    for axis, length in enumerate(mask.shape):
+        steps = np.arange(size)
+        if length < size:
+            mask = mask.take((2 * steps + 1) * length // (2 * size), axis)
+        else:  # a source pixel belongs to the target pixel that its centre lies in
+            mask = np.logical_or.reduceat(mask, (2 * steps * length + size - 1) // (2 * size), axis=axis)
+    return mask
+
+
+def _vanished(mask: Bool[np.ndarray, "H W"], size: int) -> int:
+    """How many connected parts of a mask, corners connect, are not sampled at all."""
+    if size >= max(mask.shape) or not mask.any():
+        return 0
+    parts, count = label(mask, np.ones((3, 3)))
+    return count - np.setdiff1d(_sampled(parts, size), [0]).size
 
 
 def rgb_tensor(rgb: UInt8[np.ndarray, "S S 3"]) -> Float32[torch.Tensor, "3 S S"]:

@@ -70,7 +70,8 @@ def test_any_bright_value_is_positive_where_none_are_documented(tmp_path, value)
 
 
 def test_masks_of_three_equal_channels_and_of_one_bit(tmp_path):
-    for pixels in (np.dstack([spot()] * 3), spot() > 0):
+    opaque = np.full_like(spot(), 255)
+    for pixels in (np.dstack([spot()] * 3), spot() > 0, np.dstack([spot(), opaque]), np.dstack([*[spot()] * 3, opaque])):
         assert (read_mask(picture(tmp_path / "m.png", pixels)) == (spot() > 0)).all()
 
 
@@ -80,6 +81,9 @@ def test_masks_of_three_equal_channels_and_of_one_bit(tmp_path):
     (spot(value=100), r"undocumented values \(100\)"),
     (spot().astype(np.uint16), "uint16 values"),
     (np.dstack([spot(), spot(), 0 * spot()]), "mask in colours"),
+    (np.maximum(spot(), 7), r"undocumented values \(7\); write 0 for normal and 255 for defects, e\.g\. \(mask > 127\)"),
+    (np.dstack([0 * spot(), spot()]), "alpha channel.*; store one channel: 0 normal, 255 defect"),
+    (np.dstack([spot()] * 4), "alpha channel"),
 ])
 def test_strange_masks(tmp_path, pixels, fault):
     with pytest.raises(DataError, match=fault):

@@ -14,6 +14,8 @@ def test_a_few_shot_draw_is_recorded_in_the_entries(tmp_path):
     assert [int(e.rgb.stem) for e in drawn.entries] == draw(9, 4, rule="fixed")
     seeds = [load("mvtec3d", "bagel", "train", root=tmp_path, shots=5, seed=s) for s in (0, 1)]
     assert [[e.extra["index"] for e in s.entries] for s in seeds] == [draw(9, 5, 0), draw(9, 5, 1)]
+    own = load("mvtec3d", "bagel", "train", root=tmp_path, shots=["007", "003.png"])
+    assert [e.extra["index"] for e in own.entries] == [3, 7]
     first = load("mvtec3d", "bagel", "train", root=tmp_path, shots=3, rule="first")
     assert [e.extra["index"] for e in first.entries] == [0, 1, 2]
 

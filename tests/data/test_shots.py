@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from mmadlib.data.shots import draw, draws
+from mmadlib.data.shots import chosen, draw, draws, named
 from mmadlib.errors import SettingsError
 
 # protocol of CFR, seed 42: n -> draws of 1, 2 and 4
@@ -55,3 +57,37 @@ def test_impossible_seeds(seed):
 def test_unknown_rule():
     with pytest.raises(SettingsError, match="did you mean 'fixed'"):
         draw(4, 1, rule="fixd")
+
+
+FILES = [Path(f"rgb/{name}.png") for name in ("000", "001", "002", "Pi\u00e8ce")]
+
+
+def test_names_choose_samples_with_and_without_ending_and_in_any_order(tmp_path):
+    assert chosen(FILES, ["002", "000.png"]) == named(FILES, ("000", "002.PNG")) == [0, 2]
+    assert chosen(FILES, ["pie\u0300ce"]) == [3], "as names are compared everywhere: case and accents"
+    listed = tmp_path / "good.txt"
+    listed.write_text("\ufeff# the four that Anna checked\n 001 \n\n000.png\n", encoding="utf-8")
+    assert chosen(FILES, listed) == chosen(FILES, str(listed)) == [0, 1]
+    assert chosen(FILES, 2, rule="first") == [0, 1] and chosen(FILES, None) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("000\n\n0001\n", r"line 3: no training sample is called '0001'; did you mean '00"),
+    ("thing\n", r"line 1: no training sample is called 'thing'; there are: 000\.png, 001\.png, 002\.png"),
+    ("000\n001\n000.png\n", r"line 3: '000\.png' was named before, at .*line 1; name every sample once"),
+    ("# nothing\n", "names no training sample"),
+])
+def test_a_name_that_cannot_be_is_an_error_with_file_and_line(tmp_path, text, message):
+    listed = tmp_path / "good.txt"
+    listed.write_text(text)
+    with pytest.raises(SettingsError, match=rf"good\.txt.*{message}"):
+        chosen(FILES, listed)
+
+
+def test_faulty_lists():
+    for shots, message in (([], "names no"), ([3], "names are text"), (["000", "000"], r"shots\[1\].*shots\[0\]"),
+                           ("no/such.txt", "does not exist")):
+        with pytest.raises(SettingsError, match=message):
+            chosen(FILES, shots)
+    with pytest.raises(SettingsError, match="2 training samples are called 'a'"):
+        chosen([Path("x/a.png"), Path("y/a.png")], ["a"])

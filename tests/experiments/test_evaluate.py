@@ -1,5 +1,6 @@
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,3 +273,74 @@ def test_a_defect_called_all_and_names_like_formulas_stand_for_themselves(tmp_pa
     assert record.by_defect["all"]["i_auroc"] == pytest.approx(image_auroc(chosen["score"], chosen["label"]))
     assert record.metrics["all"]["i_auroc"] == pytest.approx(image_auroc(table["score"], table["label"]))
     assert set(table["defect"]) == {"good", "all", "'=1+1"}
+
+
+def test_unlabelled_samples_change_no_metric():
+    scores, truths, foregrounds = toy()
+    wild = Scores(np.full((12, 10), 9, np.float32), 9.0)
+    known = breakdown(scores, truths, foregrounds), breakdown(scores, truths, foregrounds, by="defect")
+    more = [wild, *scores, wild], [UNKNOWN, *truths, UNKNOWN], [foregrounds[0], *foregrounds, foregrounds[0]]
+    assert (breakdown(*more), breakdown(*more, by="defect")) == known
+    assert metrics_of(*more) == metrics_of(scores, truths, foregrounds)
+
+
+UNKNOWN = Truth(np.zeros((12, 10), bool), -1, "unlabelled", "unknown")
+
+
+def test_without_any_label_no_metric_has_a_value_and_the_reason_is_told():
+    scores, _, foregrounds = toy()
+    undefined, reasons = {}, {}
+    found = breakdown(scores, [UNKNOWN] * len(scores), foregrounds, undefined=undefined, extra=("p_ap",))
+    assert list(found) == ["all"] and set(found["all"]) == set(undefined["all"]) >= {"i_auroc", "aupro_30_fg", "p_ap"}
+    assert np.isnan(list(found["all"].values())).all()
+    assert all(why.startswith(f"none of {len(scores)} test samples is labelled") for why in undefined["all"].values())
+    assert breakdown(scores, [UNKNOWN] * len(scores), foregrounds, by="defect") == {}
+    assert np.isnan(metrics_of([], [], [], reasons=reasons)["i_auroc"]) and reasons
+
+
+def unlabel(monkeypatch, kinds):
+    """Read samples of these kinds of defect as if nobody had labelled them."""
+    monkeypatch.setattr(Entry, "label", property(lambda entry: -1 if entry.defect in kinds else int(entry.defect != "good")))
+
+
+@pytest.mark.parametrize("kinds", [("later",), ("later", "good", "crack")])
+def test_a_run_on_unlabelled_parts_scores_them(tmp_path, monkeypatch, kinds):
+    keywords = own_folder(tmp_path, good=2, crack=2, later=3)
+    unlabel(monkeypatch, kinds)
+    with pytest.warns(UserWarning, match="none of 7 test samples is labelled") if len(kinds) > 1 else nullcontext():
+        record = run_experiment(**keywords)
+    table = pd.read_csv(record.folder(tmp_path / "runs") / "scores.csv")
+    assert record.n_test == len(table) == 7 and np.isfinite(table["score"]).all()
+    assert (table["label"] == -1).sum() == {1: 3, 3: 7}[len(kinds)]
+    if len(kinds) == 1:
+        told = table[table["label"] >= 0]
+        assert record.metrics["all"]["i_auroc"] == pytest.approx(image_auroc(told["score"], told["label"]))
+        assert set(record.by_defect) == {"crack"}
+    else:
+        assert read(record.folder(tmp_path / "runs") / "metrics.json").undefined == record.undefined and record.rows() == []
+
+
+def test_defects_that_vanish_on_the_grid_are_told_once(tmp_path):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    for path in (tmp_path / "data").rglob("test/crack/gt/*.png"):
+        mask = layouts.spot()
+        mask[31, 41] = 255
+        layouts.picture(path, mask)
+    with pytest.warns(UserWarning) as told:
+        run_experiment(**keywords, options={"size": 32})
+    said, = (str(w.message) for w in told if "fall between" in str(w.message))
+    assert said.startswith("folder/bagel: 2 defects in the masks of 2 test samples") and "32 px" in said
+
+
+def test_ones_own_draw_is_recorded_and_a_changed_list_is_other_data(tmp_path):
+    keywords = own_folder(tmp_path, good=2, crack=2)
+    (tmp_path / "shots.txt").write_text("# chosen by hand\n001\n\n")
+    record = run_experiment(**keywords | {"shots": tmp_path / "shots.txt"})
+    listed = run_experiment(**keywords | {"shots": ["001.png"]})
+    assert record.draw == listed.draw == ["001"] and record.shots == listed.shots == 1
+    assert record.settings["rule"] == "named" and record.digest == listed.digest and record.causes == listed.causes
+    other = run_experiment(**keywords | {"shots": ["000"]})
+    assert {name for name, found in other.causes.items() if found != record.causes[name]} == {"data"}
+    with pytest.raises(SettingsError, match="no training sample is called '009'"):
+        run_experiment(**keywords | {"shots": ["009"], "base": tmp_path / "none"})
+    assert not (tmp_path / "none").exists()

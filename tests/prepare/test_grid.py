@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from recorded import RECORDED
+from scipy.ndimage import label
 
 from mmadlib.errors import SettingsError, UnknownName
-from mmadlib.prepare.grid import Grid, nearest_rows, rgb_tensor, square_margins, to_grid
+from mmadlib.prepare.grid import Grid, covering, nearest_rows, rgb_tensor, square_margins, to_grid
 from mmadlib.sample import Sample
 
 GOLDEN = np.load(RECORDED / "loader.npz")
@@ -84,3 +85,36 @@ def test_errors_name_the_options():
         to_grid(picture_sample(), pad="edges")
     with pytest.raises(SettingsError, match="size=0"):
         to_grid(picture_sample(), size=0)
+
+
+def masked(*spots, size=(90, 120), **extra):
+    """A sample whose mask has these squares: (row, column, side)."""
+    mask = np.zeros(size, bool)
+    for v, u, side in spots:
+        mask[v:v + side, u:u + side] = True
+    rgb, xyz = np.zeros((*size, 3), np.uint8), np.ones((*size, 3), np.float32)
+    return Sample(rgb, xyz, mask=mask, label=1, defect="hole", extra=extra)
+
+
+def test_defects_that_fall_between_the_pixels_are_counted_and_kept_when_asked():
+    spots = [(10, 7, 1), (40, 61, 2), (60, 8, 12), (80, 100, 1), (81, 101, 1)]  # the last two touch by a corner
+    grid = to_grid(masked(*spots), size=28)
+    assert grid.vanished == 3 and label(grid.mask)[1] == 1
+    kept = to_grid(masked(*spots, mask_rule="any"), size=28)
+    assert kept.vanished == 0 and label(kept.mask, np.ones((3, 3)))[1] == 4 and (kept.mask | ~grid.mask).all()
+    alone = to_grid(masked((10, 7, 1), mask_rule="any"), size=28)
+    assert np.argwhere(alone.mask).tolist() == [[int((10 + 15.5) * 28 / 120), int(7.5 * 28 / 120)]], "where its centre lies"
+    assert to_grid(masked(*spots), size=120).vanished == to_grid(masked(), size=28).vanished == 0
+    with pytest.raises(UnknownName, match="did you mean 'any'"):
+        to_grid(masked(mask_rule="an"))
+
+
+@pytest.mark.parametrize("size", [7, 30, 63, 64, 65, 200])
+def test_no_single_pixel_is_lost_by_the_any_pixel_rule(size):
+    for axis in (0, 1):
+        line = np.arange(64) if axis else np.arange(64)[:, None]
+        for i in (0, 1, 31, 62, 63):
+            reduced = covering(np.broadcast_to(line == i, (64, 64)), size)
+            hit = np.flatnonzero(reduced.any(1 - axis))
+            assert reduced.shape == (size, size) and hit.size >= 1 and (hit.size == 1 or size > 64)
+            assert abs((hit.mean() + 0.5) * 64 / size - i - 0.5) <= max(64 / size, 1) / 2
