@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import inspect
 import json
 import textwrap
@@ -21,6 +22,7 @@ FILES = {"__main__", "atomic", "digest", "errors", "names", "paths", "progress",
                                               "standing", "sweep", "texts"))}
 ROOMS = {"render", "report"}  # nor on these rooms, but what a notebook shows depends on the second
 FACES = ("__init__.pyi", "__init__.py")  # what a room exports; the stub is the one to read where there are both
+SAME = Path(__file__).with_name("same_numbers.csv")  # code that was proven to give the numbers of older code
 TABLES = ("__init__.py", "__init__.pyi", "methods/__init__.py")  # the version, the names of all methods
 
 
@@ -120,7 +122,24 @@ def runner(method: str) -> str:
 
 @cache
 def run_identity(method: str, dataset: str) -> str:
-    """Identity of every run of a method on a dataset: its module, the experiment's, the reader's, and what they import.
+    """Identity of every run of a method on a dataset: that of its code, or of older code that is proven to give the same
+    numbers (SAME). Raises as `code_identity`."""
+    found = code_identity(method, dataset)
+    return _same().get((method, dataset, found), found)
+
+
+@cache
+def _same() -> dict[tuple[str, str, str], str]:
+    """(method, dataset, identity of the code) -> identity that it counts as; written by workflow/same_numbers.py alone."""
+    if not SAME.is_file():
+        return {}
+    with SAME.open(encoding="utf-8", newline="") as file:
+        return {(row["method"], row["dataset"], row["found"]): row["counts_as"] for row in csv.DictReader(file)}
+
+
+@cache
+def code_identity(method: str, dataset: str) -> str:
+    """Hash of the code of a method on a dataset: its module, the experiment's, the reader's, and what they import.
 
     Read once per process, so that a long sweep names the code it started with. Other methods' modules do not count
     unless this one imports them. Raises SettingsError when the method's source cannot be found.

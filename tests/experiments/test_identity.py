@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mmadlib.data import DATASETS
 from mmadlib.errors import SettingsError
 from mmadlib.experiments import identity
-from mmadlib.experiments.identity import notebook_identity, run_identity
+from mmadlib.experiments.identity import code_identity, notebook_identity, run_identity
 from mmadlib.methods import METHODS
+from mmadlib.paths import RESULTS
 
 
 @pytest.fixture
@@ -39,15 +43,20 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
+def forget():
+    for known in (run_identity, code_identity, identity._same):
+        known.cache_clear()
+
+
 def fresh(method="one"):
-    run_identity.cache_clear()
+    forget()
     return run_identity(method, "toy")
 
 
 @pytest.fixture(autouse=True)
 def _forget():
     yield
-    run_identity.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(("file", "source", "changes"), [
@@ -132,7 +141,7 @@ def test_the_plan_and_version_of_rendered_data_decide_their_numbers(monkeypatch)
 
 
 def fresh_dataset(dataset):
-    run_identity.cache_clear()
+    forget()
     return run_identity("nearest", dataset)
 
 
@@ -144,7 +153,7 @@ def test_a_class_without_a_file_is_known_by_its_source_or_refused(monkeypatch):
     monkeypatch.setattr(identity, "module_of", lambda cls: (_ for _ in ()).throw(TypeError("built-in class")))
     assert run_identity("typed", "road") != run_identity("nearest", "road")
     monkeypatch.setattr(identity.inspect, "getsource", lambda cls: (_ for _ in ()).throw(OSError("no source")))
-    run_identity.cache_clear()
+    forget()
     with pytest.raises(SettingsError, match="put it into a file"):
         run_identity("typed", "road")
 
@@ -153,3 +162,35 @@ def test_the_files_that_decide_no_number_exist():
     assert all((identity.PACKAGE / f"{name}.py").is_file() for name in identity.FILES)
     assert all((identity.PACKAGE / name).is_dir() for name in identity.ROOMS)
     assert all((identity.PACKAGE / name).is_file() for name in identity.TABLES)
+
+
+EDITED = ("; code that decides numbers was edited: `.venv/bin/python workflow/same_numbers.py COMMIT` proves that it gives "
+          "the numbers of COMMIT, which the rows are of, or the runs are measured again (CONTRIBUTING.md)")
+
+
+def test_the_table_of_same_numbers_is_of_the_code_as_it_is():
+    with identity.SAME.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert row["found"] == code_identity(row["method"], row["dataset"]), f"{row['method']} on {row['dataset']}{EDITED}"
+
+
+def test_no_committed_row_is_stale():
+    runs = pd.read_csv(RESULTS / "runs.csv")[["method", "dataset", "code"]].drop_duplicates()
+    stale = sorted({f"{method} on {dataset}" for method, dataset, code in runs.itertuples(index=False)
+                    if run_identity(method, dataset) != code})
+    assert not stale, f"{', '.join(stale)}{EDITED}"
+
+
+def test_proven_code_counts_as_that_of_the_rows_until_it_is_edited_again(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "SAME", tmp_path / "same_numbers.csv")
+    rows = fresh()
+    (package / "metrics/areas.py").write_text("def auroc():\n    return 1 + 0")
+    found = fresh()
+    assert found != rows
+    text = "method,dataset,found,counts_as,evidence\n" + "\n".join(f"{m},{d},{found},{rows},x" for m, d in
+                                                                  (("one", "toy"), ("two", "other")))
+    (tmp_path / "same_numbers.csv").write_text(text)
+    assert fresh() == rows and code_identity("one", "toy") == found
+    assert fresh("two") not in (rows, found), "another method is not vouched for"
+    (package / "metrics/areas.py").write_text("def auroc():\n    return 2")
+    assert fresh() not in (rows, found)
