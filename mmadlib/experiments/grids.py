@@ -4,6 +4,7 @@
     features: learned                      # a family; default learned
     categories: [keyed, free]
     shots: [1, 4, 0]                       # 0: all training samples; of a method without good parts, test samples at once
+                                           # a file with one name a line, in place of a number: one's own draw
     seeds: [[1, 0], [2, 1]]                # data seed, seed; or plain seeds, with data seed 0
     methods:                               # method -> variant -> settings, or names of the method's VARIANTS
       cfm: {default: {}, wide: {hidden: 512}}
@@ -12,8 +13,8 @@
 
 A variant's settings may hold `features`, `options` and `reader` of its own: papers differ in their backbones. Its options and
 reader go over the file's; those of the file are for the file's features, so a variant with `features` takes none of its
-options. Paths (root, weights in options) are relative to the workspace. Every other YAML file there holds parameters of its
-notebook, for `mmadlib run`.
+options. Paths (root, weights in options, files of names) are relative to the workspace. Every other YAML file there holds
+parameters of its notebook, for `mmadlib run`.
 """
 
 from __future__ import annotations

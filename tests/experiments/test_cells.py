@@ -109,3 +109,13 @@ def test_narrowing():
     for wrong in ({"methods": ["cpir"]}, {"shots": [3]}, {"seasons": [1]}):
         with pytest.raises(SettingsError, match="unknown"):
             narrow(cells, **wrong)
+
+
+def test_shots_of_a_sweep_may_be_a_file_of_names(tmp_path):
+    (tmp_path / "good.txt").write_text("001\n003\n")
+    own, plain = read_sweep(SWEEP | {"categories": ["plain"], "seeds": [0], "shots": [str(tmp_path / "good.txt"), 4],
+                                     "methods": {"nearest": {"rgb": {"bank": "rgb"}}}})
+    assert (own.shots, own.names, own.rule) == (2, str(tmp_path / "good.txt"), "named") and own.expected()["rule"] == "named"
+    assert (plain.shots, plain.names, plain.rule) == (4, (), "auto")
+    with pytest.raises(SettingsError, match=r"none\.txt: does not exist"):
+        read_sweep(SWEEP | {"shots": ["none.txt"]})

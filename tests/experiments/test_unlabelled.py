@@ -102,3 +102,9 @@ def test_a_batch_of_two_says_why_it_cannot_be_judged(small):
 def test_a_method_that_is_added_later_is_found_too(monkeypatch):
     monkeypatch.setitem(METHODS, "mine", METHODS["nearest"])
     assert EVERY["mine"] is METHODS["nearest"] and [*EVERY][-2:] == ["mine", "musc"]
+
+
+def test_a_batch_is_no_draw_by_names(small):
+    for wrong in ({"shots": ["000"]}, {"shots": 2, "names": ("000", "001")}):
+        with pytest.raises(SettingsError, match=r"shots=.*: a whole number"):
+            run_batches(**small | wrong)
