@@ -2,7 +2,7 @@
 
 Every scan of every category behind results/ goes from its reader to the working grid, its table removed where it stands on
 one; and for every method and dataset one committed run is repeated on a few test samples. Nothing is taken from the feature
-cache. What is imported here, old commits have, too.
+cache. Every step is a file of its own, so that an interrupted comparison goes on. What is imported here, old commits have, too.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmadlib.atomic import atomic
 from mmadlib.data import load, splits
 from mmadlib.experiments import evaluate, unlabelled
 from mmadlib.experiments.identity import run_identity, runner
@@ -47,9 +50,9 @@ def scan(sample: Any, grids: list[tuple[int, str]]) -> str:
 
 
 def scans(dataset: str, category: str, data_seed: int, grids: list[tuple[int, str]]) -> dict[str, str]:
-    """split/defect/number -> digest, of all splits of a category."""
+    """split/defect/number -> digest, of the splits of a category that runs use."""
     found = {}
-    for split in splits(dataset):
+    for split in set(splits(dataset)) & {"train", "test", "twins"}:
         samples = load(dataset, category, split, data_seed=data_seed)
         for entry, sample in zip(samples.entries, samples, strict=True):
             found[f"{dataset} {data_seed} {category}: {split}/{entry.defect}/{entry.rgb.stem}"] = scan(sample, grids)
@@ -67,19 +70,29 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
             "scores": digest(*(part for s in outcome.scores for part in (s.image, s.map, *s.parts.values())))}
 
 
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is in a file of an earlier comparison, else made and written there."""
+    if not path.is_file():
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(make()), encoding="utf-8")
+        print(path.stem, flush=True)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def main(task: Path, out: Path) -> None:
-    """Do what `task` (JSON) lists; write {what: digest} and identities as JSON, a line per step to stdout."""
+    """Do what `task` (JSON) lists; write {what: digest} and identities as JSON into the folder `out`, all.json last."""
     asked = json.loads(task.read_text(encoding="utf-8"))
     found: dict[str, Any] = {"scans": {}, "runs": {}, "identities": {}}
     for dataset, category, data_seed in asked["categories"]:
-        found["scans"] |= scans(dataset, category, data_seed, [tuple(grid) for grid in asked["grids"][dataset]])
-        print(f"{len(found['scans'])} scans, up to {dataset} {category} {data_seed}", flush=True)
+        grids = [tuple(grid) for grid in asked["grids"][dataset]]
+        found["scans"] |= kept(out / f"{dataset}_{data_seed}_{category}_{digest(grids)[:8]}.json",
+                               partial(scans, dataset, category, data_seed, grids))
     for name, arguments in asked["runs"].items():
-        found["runs"][name] = run(arguments)
-        print(f"{name}: {found['runs'][name]['scores']}", flush=True)
+        found["runs"][name] = kept(out / f"{name.replace(' ', '_')}_{digest(arguments)[:8]}.json", partial(run, arguments))
     for method, dataset in asked["identities"]:
         found["identities"][f"{method} {dataset}"] = run_identity(method, dataset)
-    out.write_text(json.dumps(found), encoding="utf-8")
+    with atomic(out / "all.json") as path:
+        path.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from mmadlib.atomic import atomic
-from mmadlib.digest import PACKAGE, meaning
+from mmadlib.digest import PACKAGE, code_digest, meaning
 from mmadlib.errors import MmadError
 from mmadlib.experiments.identity import SAME, code_identity, follow
 from mmadlib.paths import RESULTS, ROOT, WORKFLOW
@@ -85,12 +85,19 @@ def unseen(files: set[str]) -> list[str]:
     return sorted({name for name in files & (deciding | gone) if not name.startswith(SEEN)} | set(renders))
 
 
+def place(tree: Path) -> Path:
+    """The folder below build/ for what the code in `tree` makes, by its meaning and that of the probe, kept between calls."""
+    sources = sorted([*(tree / PACKAGE.name).rglob("*.py"), WORKFLOW / "probe.py"])
+    folder = ROOT / "build/same_numbers" / code_digest(source.read_text(encoding="utf-8") for source in sources)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def start(tree: Path, asked: Path, out: Path) -> subprocess.Popen:
     """probe.py of today under the code in `tree`, pinned, on the data of this workspace."""
     env = os.environ | {"PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "MMADLIB_HOME": str(ROOT), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-m", "mmadlib.pinned", sys.executable, str(WORKFLOW / "probe.py"), str(asked), str(out)]
-    log = out.with_suffix(".log").open("w")
-    return subprocess.Popen(command, env=env, cwd=out.parent, stdout=log, stderr=subprocess.STDOUT)
+    return subprocess.Popen(command, env=env, cwd=out, stdout=(out / "log").open("w"), stderr=subprocess.STDOUT)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -126,7 +133,7 @@ def main(commit: str, same: Path = SAME) -> int:
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", f"{commit}^{{commit}}"], check=True,
                             capture_output=True, text=True).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
-        place, trees = Path(folder), {"old": Path(folder) / "tree", "new": PACKAGE.parent}
+        trees, listed = {"old": Path(folder) / "tree", "new": PACKAGE.parent}, Path(folder) / "task.json"
         worktree = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*worktree, "add", "--quiet", "--detach", str(trees["old"]), commit], check=True)
         try:
@@ -134,18 +141,18 @@ def main(commit: str, same: Path = SAME) -> int:
             if beyond := unseen(files):
                 print(f"not seen whole by this comparison: {', '.join(beyond)}; measure these runs again", file=sys.stderr)
                 return 1
-            (place / "task.json").write_text(json.dumps(asked), encoding="utf-8")
-            before = {pair: code_identity(*pair) for pair in map(tuple, asked["identities"])}
-            jobs = {name: start(tree, place / "task.json", place / f"{name}.json") for name, tree in trees.items()}
-            if any([job.wait() for job in jobs.values()]):
-                print(*((place / f"{name}.log").read_text() for name in jobs), sep="\n", file=sys.stderr)
+            listed.write_text(json.dumps(asked), encoding="utf-8")
+            identities = {" ".join(pair): code_identity(*pair) for pair in asked["identities"]}
+            places = [place(tree) for tree in trees.values()]
+            jobs = [start(tree, listed, out) for tree, out in zip(trees.values(), places, strict=True)]
+            if any([job.wait() for job in jobs]):
+                print(*((out / "log").read_text() for out in places), sep="\n", file=sys.stderr)
                 return 1
-            old, new = (json.loads((place / f"{name}.json").read_text()) for name in jobs)
-            code_identity.cache_clear()
-            if before != {pair: code_identity(*pair) for pair in before}:
+            if places[1] != place(PACKAGE.parent):
                 print("the code was edited meanwhile: start again", file=sys.stderr)
                 return 1
-            table = rows(old, new, {" ".join(pair): found for pair, found in before.items()}, commit)
+            old, new = (json.loads((out / "all.json").read_text()) for out in places)
+            table = rows(old, new, identities, commit)
         except MmadError as fault:
             print(fault, file=sys.stderr)
             return 1
