@@ -2,7 +2,7 @@
 
 Every scan of every category behind results/ goes from its reader to the working grid, its table removed where it stands on
 one; and for every method and dataset one committed run is repeated on a few test samples. Nothing is taken from the feature
-cache. Every step is a file of its own, so that an interrupted comparison goes on. What is imported here, old commits have, too.
+cache. Every step is a file of its own, so an interrupted comparison goes on. What is imported here, old commits have too.
 """
 
 from __future__ import annotations
