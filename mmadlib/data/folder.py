@@ -31,14 +31,15 @@ GOOD = ("good", "ok", "normal")  # folders of good parts, in any case
 def entries(root: Path, category: str, split: str, isolated: bool | None = None, units: str | None = None,
             invalid: Any = None, axes: str | None = None, intrinsics: str | Path | None = None,
             depth_scale: float | None = None, orientation: str = "auto", resample: bool = False,
-            masks: str = "auto") -> list[Entry]:
+            masks: str = "auto", mask_rule: str = "nearest") -> list[Entry]:
     """Entries of one category: good first, then the other folders by name, each in order of its numbers.
 
     isolated, units, ...: see data.reading.Reading. A table that is still there stays in the features unless they are extracted
     with isolate=True. Warns of a folder in which some parts have a mask and some have not. Raises DataError, SettingsError.
     """
     options = {"isolated": isolated, "units": units, "invalid": invalid, "axes": axes, "intrinsics": intrinsics,
-               "depth_scale": depth_scale, "orientation": orientation, "resample": resample, "masks": masks}
+               "depth_scale": depth_scale, "orientation": orientation, "resample": resample, "masks": masks,
+               "mask_rule": mask_rule}
     base = child(Path(root), category)
     reading = placed(options, base, Path(root))
     label = layout.modalities(base)

@@ -49,4 +49,4 @@ def read(entry: Entry) -> Sample:
     rgb = read_picture(entry.rgb, valid.shape, reading)
     unknown = isinstance(entry, Unlabelled)
     mask = read_own_mask(entry.gt, valid, reading) if entry.gt and not unknown else None
-    return layout.sample(entry, rgb, xyz, mask, isolated)
+    return layout.sample(entry, rgb, xyz, mask, isolated, mask_rule=reading.mask_rule)

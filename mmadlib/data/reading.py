@@ -20,6 +20,7 @@ from mmadlib.untrusted import parse_yaml
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}  # name -> metres
 ORIENTATIONS = ("auto", "stored", "exif")
 MASKS = ("auto", "white", "black")
+MASK_RULES = ("nearest", "any")
 AXES = tuple(sign + name for name in "xyz" for sign in ("", "-"))
 
 
@@ -39,6 +40,8 @@ class Reading:
                  ways fit) | stored (as the pixels are) | exif (as viewers show them)
     resample     whether a picture, or a mask, of another size shows the same view: it is brought to the grid of the cloud
     masks        auto (white marks the defect; an error where it covers most of the part) | white | black (marks the defect)
+    mask_rule    how masks are reduced to the grid of the features: nearest (as published; defects between its pixels vanish) |
+                 any (a pixel that covers a defect pixel is defect)
     isolated     whether the background is (0, 0, 0) already; None: the rim of every cloud tells
     """
 
@@ -50,6 +53,7 @@ class Reading:
     orientation: str = "auto"
     resample: bool = False
     masks: str = "auto"
+    mask_rule: str = "nearest"
     isolated: bool | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class Reading:
             one_of("units", self.units, (*UNITS, "auto"))
         one_of("orientation", self.orientation, ORIENTATIONS)
         one_of("masks", self.masks, MASKS)
+        one_of("mask_rule", self.mask_rule, MASK_RULES)
         if isinstance(self.invalid, Iterable) and not isinstance(self.invalid, str):
             object.__setattr__(self, "invalid", tuple(self.invalid))
         if self.invalid is not None and self.invalid != "none" and not all(map(_number, self.markers)):

@@ -11,7 +11,8 @@ from stored_scans import CAMERA, dataset
 from mmadlib.data import categories, folder, load
 from mmadlib.data.contents import content_key
 from mmadlib.data.reading import Reading
-from mmadlib.errors import DataError, SettingsError
+from mmadlib.errors import DataError, SettingsError, UnknownName
+from mmadlib.prepare.grid import to_grid
 
 
 def test_the_files_tell_whether_the_background_is_gone(tmp_path):
@@ -155,8 +156,20 @@ def test_every_field_of_a_reading_is_an_option_and_part_of_the_content(tmp_path)
     names = [f.name for f in fields(Reading)]
     assert set(signature(folder.entries).parameters) == {"root", "category", "split", *names}
     changed = {"units": "m", "invalid": -1, "axes": "x,y,z", "depth_scale": 1.0, "orientation": "exif", "resample": True,
-               "masks": "white", "isolated": True}
+               "masks": "white", "mask_rule": "any", "isolated": True}
     assert {*changed, "intrinsics"} == set(names)
     keys = [content_key(load("folder", "part", "train", root=tmp_path, **options).entries[0])
             for options in ({}, *({name: value} for name, value in changed.items()))]
     assert len(set(keys)) == len(keys)
+
+
+def test_small_defects_survive_on_request(tmp_path):
+    base = mvtec(tmp_path, test={"good": 1, "crack": 1})
+    mask = 0 * spot()
+    mask[21, 31] = 255
+    picture(base / "test/crack/gt/000.png", mask)
+    found = {rule: to_grid(load("folder", "bagel", "test", root=tmp_path, mask_rule=rule)[1], 16) for rule in ("nearest", "any")}
+    assert found["nearest"].vanished == 1 and not found["nearest"].mask.any()
+    assert found["any"].vanished == 0 and found["any"].mask.sum() == 1
+    with pytest.raises(UnknownName, match="did you mean 'any'"):
+        load("folder", "bagel", "test", root=tmp_path, mask_rule="an")
