@@ -168,7 +168,8 @@ def test_small_defects_survive_on_request(tmp_path):
     mask = 0 * spot()
     mask[21, 31] = 255
     picture(base / "test/crack/gt/000.png", mask)
-    found = {rule: to_grid(load("folder", "bagel", "test", root=tmp_path, mask_rule=rule)[1], 16) for rule in ("nearest", "any")}
+    found = {rule: to_grid(load("folder", "bagel", "test", root=tmp_path, mask_rule=rule)[1], 16)
+             for rule in ("nearest", "any")}
     assert found["nearest"].vanished == 1 and not found["nearest"].mask.any()
     assert found["any"].vanished == 0 and found["any"].mask.sum() == 1
     with pytest.raises(UnknownName, match="did you mean 'any'"):
