@@ -324,7 +324,7 @@ def test_defects_that_vanish_on_the_grid_are_told_once(tmp_path):
     keywords = own_folder(tmp_path, good=2, crack=2)
     for path in (tmp_path / "data").rglob("test/crack/gt/*.png"):
         mask = layouts.spot()
-        mask[31, 41] = 255
+        mask[32, 42] = 255
         layouts.picture(path, mask)
     with pytest.warns(UserWarning) as told:
         run_experiment(**keywords, options={"size": 32})
