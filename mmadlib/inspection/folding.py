@@ -71,14 +71,21 @@ def held_out(method: str, features: Sequence[Features], *, folds: int | None = N
     """
     folds = folds if folds == 0 else folds_of(method, len(features), folds)
     apart = [*groups(len(features), folds, seed), []] if folds else [[]]
-    label, tasks = f"{method}: held-out fits" if folds else f"{method}: fit", []
+    label = f"{method}: held-out fits" if folds else f"{method}: fit"
     given = (method, seed, device, dict(settings or {}))
-    if jobs > 1 and len(apart) > 1 and issubclass(METHODS[method], Trained) and device == "cpu":
-        with pool(min(jobs, len(apart))) as processes:
-            started = [processes.submit(fitted, *given, list(features), some) for some in apart]
-            tasks = [task.result() for task in bar(started, label, progress)]
+    if jobs > 1 and folds and issubclass(METHODS[method], Trained) and device == "cpu":
+        with pool(min(jobs, folds)) as processes:
+            started = [processes.submit(_scored, *given, list(features), some) for some in apart[:-1]]
+            model = fitted(*given, features, [], progress)[0]  # here, meanwhile: not every model can be sent between processes
+            found = [task.result() for task in bar(started, label, progress)]
     else:
         alone = len(apart) == 1
         tasks = [fitted(*given, features, some, progress and alone) for some in bar(apart, label, progress and not alone)]
-    scores = {i: score for some, (_, found) in zip(apart, tasks, strict=True) for i, score in zip(some, found, strict=True)}
-    return tasks[-1][0], [scores[i] for i in sorted(scores)]
+        model, found = tasks[-1][0], [scored for _, scored in tasks[:-1]]
+    scores = {i: score for some, those in zip(apart[:-1], found, strict=True) for i, score in zip(some, those, strict=True)}
+    return model, [scores[i] for i in sorted(scores)]
+
+
+def _scored(*given: Any) -> list[Scores]:
+    """What a process sends back: the scores alone."""
+    return fitted(*given)[1]
