@@ -40,7 +40,7 @@ TRAITS = {
     "distance": Trait("lies {found} m from the camera, the good scans {low} to {high}", 1.5),
     "view": Trait("is {found} m across, the good scans {low} to {high}", 1.8),
     "returns": Trait("has points at {found} of its pixels, the good scans {low} to {high}", 1.8),
-    "light": Trait("has brightness {found} of 255, the good scans {low} to {high}", 2.2),
+    "light": Trait("has brightness {found} of 255, the good scans {low} to {high}", 3.0),
     "red_green": Trait("is {found} on the scale from green to red, the good scans {low} to {high}: other light or colour",
                        plus=25),
     "yellow_blue": Trait("is {found} on the scale from blue to yellow, the good scans {low} to {high}: other light or colour",
@@ -99,7 +99,7 @@ def unlike(found: Mapping[str, float], ranges: Ranges) -> str:
 
 
 def _outside(name: str, value: float, low: float, high: float) -> str:
-    """What is wrong with a trait; a scale of levels ends at 255, so what is lit too much is halfway from the good to there."""
+    """What is wrong with a trait. Levels end at 255: too much light is three quarters of the way from the good ones to there."""
     trait = TRAITS[name]
     if trait.plus:
         spread = high - low
@@ -107,7 +107,7 @@ def _outside(name: str, value: float, low: float, high: float) -> str:
     else:
         below, above = low / trait.factor, high * trait.factor
     if name == "light":
-        below, above = max(below, min(DARK, low / 1.1)), min(above, (high + 255) / 2)
+        below, above = max(below, min(DARK, low / 1.1)), min(above, (high + 3 * 255) / 4)
     if below <= value <= above:
         return ""
     words = trait.words.format(**{key: f"{number:.{trait.digits}g}"
