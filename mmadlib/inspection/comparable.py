@@ -99,7 +99,7 @@ def unlike(found: Mapping[str, float], ranges: Ranges) -> str:
 
 
 def _outside(name: str, value: float, low: float, high: float) -> str:
-    """What is wrong with a trait. Levels end at 255: too much light is three quarters of the way from the good ones to there."""
+    """What is wrong with a trait. Levels end at 255: too much light is three quarters of the way there from the good ones."""
     trait = TRAITS[name]
     if trait.plus:
         spread = high - low

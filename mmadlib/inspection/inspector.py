@@ -180,6 +180,7 @@ class Inspector:
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
         """Read what `save` wrote. Raises WeightsError, with the reason, for a file that is damaged, altered or another."""
+        device = str(check_device(device))
         keywords, reading, known, model = saving.read(path, device)
         try:
             made = cls(**keywords, device=device)

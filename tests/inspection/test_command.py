@@ -1,58 +1,59 @@
-"""fit and predict on the command line: from folders to a model, a report and an exit code."""
+"""fit and predict on the command line: from folders of files to a model, a report and an exit code."""
 
 import pytest
-from scenes import in_files, part, parts
+from layouts import picture, snapshot, tiff
+from scenes import part, parts
 
-import mmadlib.inspection.inspector as inspector_file
 from mmadlib.__main__ import main
-from mmadlib.data import Samples
+from mmadlib.inspection import Inspector
 from mmadlib.inspection.command import plain
 
 QUICK = ["--method", "nearest", "--features", "descriptors", "--size", "64"]
 
 
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """good/ and new/ as if they lay on disk, and what they were read with; pictures are drawn elsewhere."""
-    seen = {"good": parts(4), "new": [part(100, dent=True), None, part(1)], "fine": parts(2), "lost": [None, None]}
-    calls = []
-
-    def scans_of(given, reading, what="parts"):
-        if isinstance(given, Samples):
-            return genuine(given, {}, what)
-        calls.append((str(given), reading))
-        return genuine(in_files(seen[str(given)], tmp_path / str(given)), {}, what)
-
-    genuine = inspector_file.scans
-    monkeypatch.setattr(inspector_file, "scans", scans_of)
-    monkeypatch.chdir(tmp_path)
-    return calls
+def stored(folder, samples):
+    """Samples as files; what is None is a cloud cut short."""
+    for i, sample in enumerate(samples):
+        picture(folder / "rgb" / f"{i:03d}.png", (sample or samples[0]).rgb)
+        path = tiff(folder / "xyz" / f"{i:03d}.tiff", (sample or samples[0]).xyz)
+        if sample is None:
+            path.write_bytes(path.read_bytes()[:1000])
 
 
-def test_from_good_parts_to_a_report(folders, tmp_path, capsys):
-    assert main(["fit", "good", "model.mmad", *QUICK, "--units", "m", "--invalid", "-1"]) == 0
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """good/, new/ with a dent, a cloud cut short and a part of the training, lost/ with nothing that can be read."""
+    folder = tmp_path_factory.mktemp("scans")
+    stored(folder / "good", parts(4))
+    stored(folder / "new", [part(100, dent=True), None, part(1)])
+    stored(folder / "lost", [part(0), None])
+    for kind in ("rgb", "xyz"):
+        next((folder / "lost" / kind).glob("000.*")).unlink()
+    return folder
+
+
+def test_from_good_parts_to_a_report(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    before = snapshot(place)
+    assert main(["fit", "good", "out/model.mmad", *QUICK, "--units", "m"]) == 0
     said = capsys.readouterr().out
     assert "largest held-out good score" in said and "model.mmad" in said
-    assert (tmp_path / "model.mmad").is_file() and (tmp_path / "model_good_parts.png").is_file()
-    assert main(["predict", "model.mmad", "new", "report", "--html3d", "2", "--title", "brackets"]) == 0
+    assert (place / "out/model_good_parts.png").is_file()
+    assert Inspector.load("out/model.mmad").reading == {"units": "m"}
+    assert main(["predict", "out/model.mmad", "new", "report", "--title", "brackets"]) == 0
     said = capsys.readouterr().out
     assert "3 parts: 1 bad, 1 good, 1 not comparable" in said and "000: bad: " in said and "001: not comparable: " in said
-    page = (tmp_path / "report/report.html").read_text()
+    page = (place / "report/report.html").read_text()
     assert "brackets" in page and "good parts" in page
-    lines = (tmp_path / "report/scores.csv").read_text().splitlines()
-    assert len(lines) == 4 and sorted(p.name for p in (tmp_path / "report/maps").iterdir())[0] == "000.tiff"
-    assert folders == [("good", {"units": "m", "invalid": -1}), ("new", {"units": "m", "invalid": -1})]
-
-
-def test_exit_codes(folders, capsys):
-    assert main(["fit", "good", "model.mmad", *QUICK]) == 0
-    assert main(["predict", "model.mmad", "new", "report", "--fail-on-bad"]) == 1
-    assert main(["predict", "model.mmad", "good", "report", "--fail-on-bad"]) == 0
-    assert main(["predict", "model.mmad", "lost", "report"]) == 2
-    assert main(["predict", "no.mmad", "new", "report"]) == 2
-    assert main(["fit", "good", "model.mmad", *QUICK, "--false-alarms", "5"]) == 2
+    assert len((place / "report/scores.csv").read_text().splitlines()) == 4
+    assert sorted(p.name for p in (place / "report/maps").iterdir())[0] == "000.tiff"
+    assert main(["predict", "out/model.mmad", "new", "report", "--fail-on-bad"]) == 1
+    assert main(["predict", "out/model.mmad", "lost", "report"]) == 2
+    assert main(["predict", "none.mmad", "new", "report"]) == 2
+    assert main(["fit", "good", "out/model.mmad", *QUICK, "--false-alarms", "5"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and all(line.startswith("error: ") for line in lines)
+    assert {name: kept for name, kept in snapshot(place).items() if not name.startswith(("out", "report"))} == before
 
 
 @pytest.mark.parametrize(("text", "value"), [("-1", -1), ("65.535", 65.535), ("none", "none"), ("[-1, 0]", [-1, 0])])
