@@ -26,6 +26,7 @@ KINDS = (BAD, NOT_COMPARABLE, GOOD)
 WORDS = {BAD: "bad", NOT_COMPARABLE: "not comparable", GOOD: "good"}
 RANKED = {BAD: "above the cut", NOT_COMPARABLE: "not comparable", GOOD: "below the cut"}  # a ranking calls nothing bad
 SIGNS = {BAD: "✕", NOT_COMPARABLE: "?", GOOD: "✓"}  # not by colour alone
+PLACES = {BAD: "▲", NOT_COMPARABLE: "?", GOOD: "▽"}  # of a ranking
 
 
 def entry(view: View, verdict: Verdict, cloud: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -44,9 +45,9 @@ def page(entries: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], thre
     """The page as text, the parts of `entries` in order; see `entry`. ranking: verdicts are a cut in a ranking."""
     at = cut(verdicts, thresholds)
     clouds = any(e["cloud"] for e in entries)
-    words = RANKED if ranking else WORDS
+    words, signs = (RANKED, PLACES) if ranking else (WORDS, SIGNS)
     facts = {"threshold": _number(at), "ranking": ranking, "promised": thresholds.promised, "asked": thresholds.asked,
-             "good_parts": thresholds.parts, "words": words, "signs": SIGNS,
+             "good_parts": thresholds.parts, "words": words, "signs": signs,
              "scale": [_number(scale.low), _number(scale.high), _number(scale.threshold)],
              "palette": base64.b64encode(palette().tobytes()).decode() if clouds else "",
              "parts": [{k: v for k, v in e.items() if k != "thumb"} for e in entries]}
@@ -54,10 +55,11 @@ def page(entries: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], thre
     counts = {kind: sum(v.verdict == kind for v in verdicts) for kind in KINDS}
     filled = {"TITLE": escape(printable(title or "Inspection report")), "STYLE": _text("report.css"), "SCRIPT": script,
               "STYLE_HASH": _hash(_text("report.css")), "SCRIPT_HASH": _hash(script),
-              "PROMISE": escape(printable(thresholds.how)), "COUNTS": _counts(counts, words, len(entries)),
+              "PROMISE": escape(printable(thresholds.how)), "COUNTS": _counts(counts, words, signs, len(entries)),
               "SORTED": "a ranking without a promise" if ranking else "worst first",
-              "CARDS": "\n".join(_card(i, e, words) for i, e in enumerate(entries)),
+              "CARDS": "\n".join(_card(i, e, words, signs) for i, e in enumerate(entries)),
               "ABOUT": _about(about or {}, thresholds, ranking), "KIND": "ranking" if ranking else "judged",
+              "LEVEL": "Cut" if ranking else "Threshold",
               "DATA": json.dumps(facts, separators=(",", ":")).translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&"})}
     pieces = _text("report.html").split("@@")  # text, key, text, key ...: what is filled in is never looked at again
     return "".join(filled[piece] if i % 2 else piece for i, piece in enumerate(pieces))
@@ -77,14 +79,14 @@ def cut(verdicts: Sequence[Verdict], thresholds: Thresholds) -> float:
     return float(sum(ends) / len(ends)) if len(ends) == 2 else float(ends[0]) if ends else math.nan
 
 
-def _card(i: int, e: Mapping[str, Any], words: Mapping[str, str]) -> str:
+def _card(i: int, e: Mapping[str, Any], words: Mapping[str, str], signs: Mapping[str, str]) -> str:
     score = "–" if e["score"] is None else f"{e['score']:.4g}"
     p = "" if e["p"] is None else f'<span class="p">p {e["p"]:.3f}</span>'
     kind, name = e["verdict"], escape(e["name"])
     said = escape(e["reason"] if kind == NOT_COMPARABLE else " · ".join([*_found(e), *e["warnings"]]))
     return (f'<li class="card" data-i="{i}" data-verdict="{kind}"><button type="button" aria-haspopup="dialog">'
             f'<img src="{e["thumb"]}" alt="Picture and anomaly map" width="302" height="150" decoding="async">'
-            f'<span class="name">{name}</span><span class="line"><span class="badge">{SIGNS[kind]} {words[kind]}</span>'
+            f'<span class="name">{name}</span><span class="line"><span class="badge">{signs[kind]} {words[kind]}</span>'
             f'<span class="score">{score}</span>{p}</span><span class="said">{said}</span></button></li>')
 
 
@@ -94,11 +96,11 @@ def _found(e: Mapping[str, Any]) -> list[str]:
     return [f"{many} region{'s' * (many != 1)}", e["regions"][0]["area"], *filter(None, [e["speaks"]])] if many else []
 
 
-def _counts(counts: Mapping[str, int], words: Mapping[str, str], total: int) -> str:
+def _counts(counts: Mapping[str, int], words: Mapping[str, str], signs: Mapping[str, str], total: int) -> str:
     buttons = [f'<button type="button" class="count" data-filter="" aria-pressed="true"><b id="n-all">{total}</b> '
                f'part{"s" * (total != 1)}</button>']
     buttons += [f'<button type="button" class="count" data-filter="{kind}" aria-pressed="false"><b>{counts[kind]}</b> '
-                f'<span>{SIGNS[kind]} {words[kind]}</span></button>' for kind in KINDS]
+                f'<span>{signs[kind]} {words[kind]}</span></button>' for kind in KINDS]
     return "\n".join(buttons)
 
 

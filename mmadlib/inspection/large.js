@@ -56,7 +56,7 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
     $("rings").style.visibility = outlines ? "" : "hidden";
     $("image").src = p.pictures[at % 3];
     $("image").alt = `${names[at % 3]} of ${p.name}`;
-    if (deep) space.show(p.cloud, colour, `Cloud of ${p.name}: drag or use the arrow keys to turn it, wheel or + and - to zoom`);
+    if (deep) space.show(p.cloud, colour, `Cloud of ${p.name}: drag or arrow keys turn it, wheel or + and - zoom`);
   }
 
   function regions(p) {
@@ -95,7 +95,8 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
     const small = document.createElement("small");
     small.textContent = p.p === null ? "" : `  p ${p.p.toFixed(3)}`;
     $("large-numbers").replaceChildren(p.score === null ? "not scored" : `Score ${show(p.score)}`, small);
-    $("large-reason").textContent = kind === p.verdict ? p.reason : "The threshold was moved by hand.";
+    $("large-reason").textContent = kind === p.verdict ? p.reason :
+      `The ${data.ranking ? "cut" : "threshold"} was moved by hand.`;
     $("large-warnings").replaceChildren(...p.warnings.map((text) => {
       const line = document.createElement("li");
       line.textContent = text;
@@ -113,7 +114,8 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
   dialog.addEventListener("close", () => { if (!cards[current].hidden) cards[current].firstElementChild.focus(); });
   dialog.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target === $("space") && event.key.startsWith("Arrow")) return;
-    const act = { ArrowLeft: () => open(around(-1)), ArrowRight: () => open(around(1)), o: () => { outlines = !outlines; draw(); },
+    const act = { ArrowLeft: () => open(around(-1)), ArrowRight: () => open(around(1)),
+      o: () => { outlines = !outlines; draw(); },
       1: () => { view = 0; draw(); }, 2: () => { view = 1; draw(); }, 3: () => { view = 2; draw(); },
       4: () => { view = 3; draw(); } }[event.key];
     if (act) { event.preventDefault(); act(); }

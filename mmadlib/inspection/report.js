@@ -52,9 +52,9 @@
         "This is a ranking: no good parts were given, so nothing is promised.";
     }
     if (!moved) {
+      const rate = Number((100 * data.promised).toPrecision(2)), many = data.good_parts === 1 ? "" : "s";
       return data.promised === null ? "" :
-        `Calibrated on ${data.good_parts} good part${data.good_parts === 1 ? "" : "s"}: at most ${Number((100 * data.promised).toPrecision(2))} % ` +
-        "of good parts are called bad.";
+        `Calibrated on ${data.good_parts} good part${many}: at most ${rate} % of good parts are called bad.`;
     }
     const most = Math.max(...scored.filter((p) => p.score > threshold && p.p !== null).map((p) => p.p));
     return "Moved by hand: the rate of false alarms is no longer promised." +

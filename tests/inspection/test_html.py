@@ -135,7 +135,7 @@ def test_a_ranking_promises_nothing_and_calls_nothing_bad():
     page = Page(made(samples, verdicts, none, ranking=True))
     data = json.loads(page.raw["script"][0])
     assert data["threshold"] == pytest.approx((0.4 + 1.3) / 2) and data["ranking"] and data["promised"] is None
-    assert "✕ above the cut" in page.texts and not [t for t in page.texts if "bad" in t.split()]
+    assert "▲ above the cut" in page.texts and not [t for t in page.texts if "bad" in t.split()]
     assert "Sorted by score, a ranking without a promise." in page.texts and data["scale"][2] is None
 
 
