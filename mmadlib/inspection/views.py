@@ -46,7 +46,7 @@ def view(sample: Sample, verdict: Verdict, scale: Scale) -> View:
         size = (values[every].shape[1], values[every].shape[0])
         picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
         low = np.where(np.isfinite(values), values, -np.inf)
-        high = maximum_filter(low, step, origin=-((step - 1) // 2))[every]  # over the pixels that fall onto one
+        high = maximum_filter(low, step, origin=-(step // 2))[every]  # over the pixels that fall onto one
         values = np.where(np.isfinite(high), high, np.nan).astype(np.float32)
     part = verdict.foreground[cut][every] if verdict.foreground.any() else None  # None: nothing is shown pale
     shaded = relief(sample.xyz[cut][every], sample.valid[cut][every], part)

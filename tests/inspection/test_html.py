@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from inspection_fakes import HOSTILE, NAMES, THRESHOLDS, part, parts
+from samples import on_a_table
 
 from mmadlib.inspection import html
 from mmadlib.inspection.cloud import MOST, cloud
@@ -159,6 +160,13 @@ def test_the_worst_part_has_its_cloud(data):
     np.testing.assert_array_equal(colours[:, :3], sample.rgb[verdict.foreground])
     assert colours[:, 4].argmax() == np.flatnonzero(verdict.map[verdict.foreground] == np.float32(2.5))[0]
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(data["palette"]), np.uint8).reshape(256, 3), palette())
+
+
+def test_the_cloud_is_of_the_part_and_of_the_whole_scan_where_no_part_was_found():
+    table, (_, verdict) = on_a_table(64), part(score=2.5)
+    of = lambda **changes: cloud(table, replace(verdict, **changes), scale_of([verdict], THRESHOLDS))["n"]  # noqa: E731
+    assert of() == verdict.foreground.sum()
+    assert of(foreground=np.zeros((64, 64), bool), regions=()) == 64 * 64
 
 
 def test_a_large_cloud_is_thinned_evenly():

@@ -103,10 +103,10 @@ def test_the_window_holds_the_part_and_every_region():
 def test_a_large_scan_is_reduced_and_its_smallest_peak_stays():
     sample, verdict = part(size=1300)
     values = np.where(sample.valid, 0.2, np.nan).astype(np.float32)
-    values[651, 647] = 2.5
-    scale = scale_of(parts()[1], THRESHOLDS)
-    seen = view(sample, replace(verdict, map=values), scale)
+    top, left, *_ = window(verdict)
+    for row, column in ((600, 600), (701, 601), (800, 701), (901, 800)):  # odd and even
+        values[top + row - 200, left + column - 200] = 2.5
+    seen = view(sample, replace(verdict, map=values), scale_of(parts()[1], THRESHOLDS))
     assert seen.step == 2 and max(seen.picture.shape) <= LARGEST and seen.picture.shape == seen.relief.shape == seen.heat.shape
     place = np.argwhere((seen.heat == palette()[255]).all(-1))
-    top, left = seen.window[:2]
-    assert place.tolist() == [[(651 - top) // 2, (647 - left) // 2]]
+    assert place.tolist() == [[200, 200], [250, 200], [300, 250], [350, 300]]
