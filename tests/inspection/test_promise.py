@@ -69,11 +69,3 @@ def test_what_trains_is_left_out_in_groups_what_does_not_one_by_one(method, coun
     assert sorted(i for group in groups(count, folds) for i in group) == list(range(count))
     with pytest.raises(SettingsError, match="folds"):
         folds_of(method, count, 1)
-
-
-def test_processes_change_no_number(features):
-    """Networks train in processes of their own; the same bits come back."""
-    found, short = features[0][:4], {"steps": 2, "pixels": 16}
-    one, other = (held_out("cfm", found, folds=2, settings=short, jobs=jobs, progress=False) for jobs in (1, 2))
-    assert [s.map.tobytes() for s in one[1]] == [s.map.tobytes() for s in other[1]]
-    assert one[0].score(found[0]).map.tobytes() == other[0].score(found[0]).map.tobytes()
