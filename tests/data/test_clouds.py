@@ -130,6 +130,14 @@ def steps():
     return xyz
 
 
+def near_and_wide():
+    """A part that takes half the way to the camera, on a table without noise."""
+    xyz = scan(table=True) * [6, 6, 0.6]
+    xyz[:8] = rays()[:8, :, [0, 1, 1]] * 0.4
+    xyz[:8, :, 2] = 0.4
+    return xyz
+
+
 def height_map():
     v, u = np.mgrid[: SIZE[0], : SIZE[1]] * 1e-3
     return np.dstack([u, v, 0.004 * np.sin(100 * u) * np.cos(80 * v)])
@@ -137,6 +145,7 @@ def height_map():
 
 ON_TABLE = scan(table=True)
 UNSUSPICIOUS = {"an isolated part": GOOD, "on a table": ON_TABLE, "a table without noise": table(SIZE), "steps": steps(),
+                "near and wide": near_and_wide(),
                 "depth in steps of 1 mm": quantised(), "a height map": height_map(), "seen at a slant": tilted(50),
                 "a macro": GOOD / 20, "a car's door": ON_TABLE * 5, "enlarged": ON_TABLE.repeat(4, 0).repeat(4, 1)}
 

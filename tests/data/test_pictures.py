@@ -106,12 +106,17 @@ def deep_tiff(path):
     tifffile.imwrite(path, RGB.astype(np.uint16) * 257, photometric="rgb")
 
 
+def float_tiff(path):
+    tifffile.imwrite(path, RGB.astype(np.float32) / 255, photometric="rgb")
+
+
 def deep_png(path):
     Image.fromarray(RGB[..., 0].astype(np.uint16)).save(path)
 
 
 @pytest.mark.parametrize(("name", "write", "fault"), [
-    ("a.tif", deep_tiff, "16 bits per colour channel"), ("a.png", deep_png, "16 bits per colour channel"),
+    ("a.tif", deep_tiff, "16 bits per colour channel"), ("a.tif", float_tiff, "16 bits per colour channel, or more"),
+    ("a.png", deep_png, "16 bits per colour channel"),
     ("a.png", lambda path: path.write_bytes(b"x"), "truncated or no picture"),
     ("a.webp", lambda path: path.write_bytes(b"RIFF"), "truncated or no picture"),
     ("a.tif", lambda path: path.write_bytes(b"II*\0"), "truncated or no picture"),
