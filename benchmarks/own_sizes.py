@@ -27,7 +27,7 @@ from mmadlib.paths import RESULTS, shown
 from mmadlib.sample import Sample
 
 FILE = RESULTS / "own_parts" / "sizes.csv"
-SIZES = (112, 168, 224, 336, 448)  # the rendered scans have 224 pixels a side
+SIZES = (112, 168, 224, 336)  # the rendered scans have 224 pixels a side
 CATEGORIES = ("keyed", "organic")
 GOOD_PARTS, GOOD_ONES, OF_A_KIND = 10, 8, 4
 

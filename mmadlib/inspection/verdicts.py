@@ -34,7 +34,7 @@ class Region:
 class Thresholds:
     """Above what a part is bad and a pixel is outlined, and what that promises.
 
-    image, pixel    thresholds of score and map: above them is bad; image is NaN for a ranking without fit
+    image, pixel    thresholds of score and map: above them is bad; in a ranking without fit, the cut at the largest gap
     asked           the false alarm rate that was asked for
     promised        at most this share of good parts is called bad, if they are exchangeable with the good parts that were
                     given: `asked` where there were enough of them, 1 / (parts + 1) where not; None for a ranking, which
