@@ -7,6 +7,7 @@ calls turned is turned where only that makes it fit the cloud. Every fault becom
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def open_picture(path: Path) -> Image.Image:
             if deep:  # Pillow would drop the low bytes of a colour without a word
                 raise _deep(path)
             image.load()
-    except Image.DecompressionBombError:
-        raise _too_large(path, "too many pixels") from None
+    except Image.DecompressionBombError as err:  # Pillow's own limit, which is higher, is reached first
+        raise _too_large(path, f"{next(iter(re.findall(r'[0-9]+', str(err))), 'too many')} pixels") from None
     except (OSError, SyntaxError, ValueError) as err:
         raise DataError(explain(path, f"is truncated or no picture ({err})", _COPY)) from None
     if tag not in BACK:

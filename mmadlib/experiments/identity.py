@@ -35,11 +35,13 @@ def decides(file: Path, rooms: Collection[str] = ROOMS) -> bool:
 
 def _files(module: str) -> set[Path]:
     """The file of a module of the library, the face of a room; empty for others."""
-    if module.split(".")[0] != PACKAGE.name:
-        return set()
-    stem = PACKAGE.joinpath(*module.split(".")[1:])
-    found = [f for f in (stem.with_suffix(".py"), *(stem / face for face in FACES)) if f.is_file()]
-    return set(found[:1])
+    return set(_found(PACKAGE, module)) if module.split(".")[0] == PACKAGE.name else set()
+
+
+@cache  # asked for by every import of every file
+def _found(package: Path, module: str) -> tuple[Path, ...]:
+    stem = package.joinpath(*module.split(".")[1:])
+    return tuple(f for f in (stem.with_suffix(".py"), *(stem / face for face in FACES)) if f.is_file())[:1]
 
 
 def _origin(module: str, name: str) -> set[Path]:

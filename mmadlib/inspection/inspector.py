@@ -160,11 +160,12 @@ class Inspector:
                          ranking=self.ranks, about=self.about(), progress=progress)
         return verdicts
 
-    def look(self) -> Figure:
-        """What the last fit or predict looked at: picture, shaded relief and kept foreground of every part."""
+    def look(self, count: int | None = None) -> Figure:
+        """What the last fit or predict looked at: picture, shaded relief and kept foreground of every part, or of the first
+        so many. Raises TrainingError before both."""
         if self.looked is None:
             raise TrainingError("nothing was looked at yet: call fit or predict")
-        return self.looked.show()
+        return self.looked.show(count)
 
     def about(self) -> dict[str, str]:
         """What a report says of the model."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,11 +68,14 @@ class Looked:
     names: Sequence[str]
     notes: Sequence[str]
 
-    def show(self) -> Figure:
-        """The contact sheet: picture, shaded relief and kept foreground of every part."""
+    def show(self, count: int | None = None) -> Figure:
+        """The contact sheet: picture, shaded relief and kept foreground of every part, or of the first so many."""
         from mmadlib.inspection.sheet import contact_sheet  # it draws, so it is imported when asked for
 
-        return contact_sheet(self.samples, self.foregrounds, self.names, self.notes)
+        if "ipykernel" in sys.modules:  # it tells a notebook how figures are shown, as the first one of pyplot would
+            with suppress(ImportError):
+                import_module("matplotlib_inline.backend_inline")
+        return contact_sheet(self.samples[:count], self.foregrounds[:count], self.names[:count], self.notes[:count])
 
     def save(self, path: Path) -> list[Path]:
         """The same as PNG files of 40 parts at most: `path`, and path-2, path-3 ... beside it; returns them."""

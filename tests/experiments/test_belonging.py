@@ -131,21 +131,26 @@ def test_own_rows_stand_in_for_those_of_the_same_run(tables, tmp_path):
     assert read_results(tables)["value"].max() > 0.9 and read_results(tables, own=True)["value"].tolist() == [0.25]
 
 
-def collect(number, folder, results):
-    store(folder / str(number), category=f"c{number}")
-    merge_results(folder / str(number), results, into="results")
+def collect(number, folder, results, together):
+    runs = [folder / f"{number}{k}" for k in range(2)]
+    for run in runs:
+        store(run, category=f"c{run.name}")
+    together.wait(120)  # a process needs seconds to start, a collection less
+    for run in runs:
+        merge_results(run, results, into="results")
 
 
 def test_collections_at_once_lose_no_row(tmp_path):
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=collect, args=(i, tmp_path, tmp_path / "results")) for i in range(6)]
+    together = context.Barrier(3)
+    workers = [context.Process(target=collect, args=(i, tmp_path, tmp_path / "results", together)) for i in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
-    assert [w.exitcode for w in workers] == [0] * 6
+        worker.join(240)
+    assert [w.exitcode for w in workers] == [0] * 3
     assert set(read_results(tmp_path / "results")["category"]) == set(read_runs(tmp_path / "results")["category"]) == {
-        f"c{i}" for i in range(6)}
+        f"c{i}{k}" for i in range(3) for k in range(2)}
 
 
 def test_tables_that_cannot_be_written_are_one_clear_error(tmp_path):

@@ -55,7 +55,7 @@ def test_false_alarms_are_means_over_categories(tmp_path):
 
 
 def test_sizes(tmp_path):
-    row = {"method": "cpir", "category": "keyed", "size": 224, "fit_s": 40.0, "part_s": 0.43, "defects": 20, "found": 19,
+    row = {"method": "cpir", "category": "keyed", "size": 224, "part_s": 0.43, "defects": 20, "found": 19,
            "false_alarms": 0, "of_good": 8, "smallest_mm2": 12.3, "smallest_there_mm2": 8.4}
     pd.DataFrame([row]).to_csv(tmp_path / "sizes.csv", index=False)
     table = own_parts.sizes(tmp_path / "sizes.csv")
