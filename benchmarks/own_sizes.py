@@ -1,8 +1,8 @@
 """What a finer grid sees, and costs: rendered parts at several sizes, on data seed 0.
 
 `python benchmarks/own_sizes.py [--method cpir]` writes results/own_parts/sizes.csv, a row a category and size: processor
-seconds of a new part (features, map, verdict; median), how many of the defects are found (called bad) and outlined (a region
-meets the true one), and the smallest of these in mm2. Times are of one machine: read them as ratios.
+seconds of a new part (features, map, verdict; median), how many of the defects are found (called bad) and outlined (the box
+of a region meets the true one), and the smallest of these in mm2. Times are of one machine: read them as ratios.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def some_parts(category: str) -> tuple[Samples, Samples]:
 
 
 def outlined(verdict: Verdict, sample: Sample) -> bool:
-    """Whether one of the regions meets the true defect."""
+    """Whether the box of one of the regions meets the true defect."""
     return any(sample.mask[top:bottom, left:right].any() for top, left, bottom, right in (r.box for r in verdict.regions))
 
 

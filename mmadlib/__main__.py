@@ -73,8 +73,11 @@ def convert_depth(args: argparse.Namespace) -> int:
                                       **{name: getattr(args, name) for name in names}))
 
 
-def _marker(text: str) -> float | str:
-    return text if text == "none" else float(text)
+def _marker(text: str) -> object:
+    """A number, [several, of, them] or none; what it may be is checked where it is used. Raises ValueError."""
+    from mmadlib.untrusted import parse_yaml
+
+    return parse_yaml(text)
 
 
 def _counted(dst: str, counts: dict[str, int]) -> int:

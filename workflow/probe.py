@@ -1,8 +1,8 @@
 """What the code of one commit makes of the committed data, as digests: run by same_numbers.py, in that code's own process.
 
 Every scan of every category behind results/ goes from its reader to the working grid, its table removed where it stands on
-one; and for every method and dataset one committed run is repeated on a few test samples. Nothing is taken from the feature
-cache. Every step is a file of its own, so an interrupted comparison goes on. What is imported here, old commits have too.
+one; and for every method and dataset one committed run is repeated on a few test samples, with a feature cache that is new
+and then out of it. Every step is a file of its own, so an interrupted comparison goes on. What is imported here, old commits have too.
 """
 
 from __future__ import annotations
@@ -63,11 +63,13 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """Every metric of a run, as exactly as it can be written, its draw, and a digest of all scores and maps."""
     method = {"evaluate": evaluate.run, "unlabelled": unlabelled.run_batches}[runner(arguments["method"])]
     with tempfile.TemporaryDirectory() as base:
-        outcome = method(**arguments, base=base, cache=None, progress=False)
+        made, outcome = (method(**arguments, base=Path(base) / name, cache=Path(base) / "cache", progress=False)
+                         for name in ("made", "read"))  # features are computed, then read back from the cache
     record = outcome.record
     return {"metrics": repr([record.metrics, record.by_defect, record.undefined]), "draw": record.draw,
             "settings": json.dumps(record.settings, sort_keys=True, default=str),
-            "scores": digest(*(part for s in outcome.scores for part in (s.image, s.map, *s.parts.values())))}
+            "scores": digest(*(part for run in (made, outcome) for s in run.scores
+                               for part in (s.image, s.map, *s.parts.values())))}
 
 
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

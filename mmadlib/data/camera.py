@@ -86,7 +86,7 @@ class Camera:
             raise DataError(explain(self.source, fault, "give the numbers of this size: shapes differ, so a part was cut out"))
         if not scaled:
             raise DataError(explain(self.source, f"{fault}, {factor} times the size",
-                                    "give scaled=True (--scaled) if they show the whole view, made smaller or larger; if a "
+                                    "give scaled=True of convert depth (--scaled) if they show the whole view, resized; if a "
                                     "part was cut out, give the numbers of that size"))
         f = float(factor)
         return replace(self, fx=self.fx * f, fy=self.fy * f, cx=(self.cx + 0.5) * f - 0.5, cy=(self.cy + 0.5) * f - 0.5,

@@ -20,6 +20,7 @@ from mmadlib.data.reading import AS_IT_IS, UNITS, Reading
 from mmadlib.errors import DataError, explain
 
 FEW = 2e-3  # share of valid points below which something is probably wrong
+SATURATED = 2**16 - 1  # the largest value of 16 bits: too far, or not measured
 
 Cloud = tuple[Float32[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]
 
@@ -48,9 +49,10 @@ def cloud_of(path: Path, array: np.ndarray, reading: Reading = AS_IT_IS) -> Clou
     if not finite.any():
         raise DataError(explain(path, "holds no finite point (all NaN or infinite)", "copy the file again"))
     valid = finite & (points != 0).any(-1)
+    z = -1 if depth else reading.order[0][2]  # the file's column that is depth, whatever its axes
     for value in reading.markers:
         near = np.isclose(points, np.float32(value), rtol=1e-5, atol=0)
-        valid &= ~(near[..., -1] | near.all(-1))
+        valid &= ~(near[..., z] | near.all(-1))
     check_points(path, valid)
     if depth:
         return _from_depth(path, array, valid, reading)
@@ -78,7 +80,8 @@ def believed(path: Path, points: Float32[np.ndarray, "H W 3"], valid: Bool[np.nd
                             "marker of points not measured")
                 look = look & (points[..., 2] != np.float32(m.value))
             declared = [f"{v:g}" for v in (*reading.markers, *(m.value / scale * reading.order[1][2] for m in found))]
-            give.append(f"invalid={declared[0]}" if len(declared) == 1 else f"invalid=[{', '.join(declared)}]")
+            said = declared[0] if len(declared) == 1 else f"[{', '.join(declared)}]"
+            give.append(f'invalid={said} (or invalid="none" where it is a surface)')
     if reading.units is None:
         name, long, deep = suspicions.unit(points[look])
         if name != "m":
@@ -121,6 +124,8 @@ def _from_depth(path: Path, array: np.ndarray, valid: Bool[np.ndarray, "H W"], r
     from mmadlib.data.intrinsics import read_camera
 
     assert reading.intrinsics is not None
+    if array.dtype == np.uint16:
+        valid = valid & (array != SATURATED)
     scale = reading.depth_scale or UNITS.get(str(reading.units))
     camera, whole = read_camera(Path(reading.intrinsics), size=array.shape, depth_scale=scale), array.dtype.kind != "f"
     units: str | None = "m"

@@ -95,7 +95,7 @@ def _choose(found: list[Found], camera: str, role: str, source: str) -> Found:
         fits = found if len(found) == 1 else _of_role(found, role)
     if len(fits) != 1:
         fault = f"holds {'several cameras' if fits or not camera else f'no camera {camera!r}'}: {names}"
-        raise DataError(explain(source, fault, "name one: camera=... (--camera, or --colour-name for the colour camera)"))
+        raise DataError(explain(source, fault, "name one: camera=... of convert depth (--camera, or --colour-name)"))
     return fits[0]
 
 

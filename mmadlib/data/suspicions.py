@@ -54,7 +54,7 @@ def _marker(at: Points, others: Points, total: int) -> Marker | None:
     """The marker that points at one z are, or None."""
     value, count, place = float(at[0, 2]), len(at), np.median(at, 0)
     together, far = int(np.count_nonzero((at == place).all(1))), _far(value, others[:: len(others) // QUICK + 1])
-    if together >= (ONE_PLACE if far else max(SAME, SAME_SHARE * total)):
+    if together >= (ONE_PLACE if far else max(SAME, SAME_SHARE * total, count / 2)):  # half: a plane in whole steps is none
         return Marker(value, count, "at ({:g}, {:g}, {:g})".format(*map(float, place)))
     if far and count >= max(PLANE, PLANE_SHARE * total):
         return Marker(value, count, f"at z = {value:g} exactly, far off all others, as on a far plane")

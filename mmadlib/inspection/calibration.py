@@ -96,7 +96,8 @@ class Calibration:
         source = (f"{n} further good parts that no model has seen" if self.folds == 0 else
                   f"{n} good parts, each scored by a model that had not seen it ({self.folds} models)")
         rate = "proven" if self.folds == 0 else "an approximation: the final model has seen more parts"
-        share = f"{'at most' if self.folds == 0 else 'about'} {promised:.1%} of good parts like these are called bad ({rate})."
+        most = "at most" if self.folds == 0 else "about"
+        share = f"{most} {promised:.1%} of good parts like these are called bad for their score ({rate})."
         if promised == asked:
             return f"From {source}: {share}"
         return (f"Above the largest held-out good score, from {source}: {share} The {asked:.1%} asked for takes "

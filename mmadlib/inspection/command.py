@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from mmadlib.errors import OutputError, explain
 from mmadlib.paths import here, shown
+from mmadlib.untrusted import parse_yaml
 
 if TYPE_CHECKING:
     from mmadlib.inspection.verdicts import Verdict
@@ -30,6 +30,8 @@ def fit(args: argparse.Namespace) -> int:
     """Learn from a folder of good parts, write the model and beside it a picture of what was looked at."""
     from mmadlib.inspection.inspector import Inspector
 
+    if here(args.model).is_dir():  # said before the work
+        raise OutputError(explain(args.model, "is a folder", "name a file in it, e.g. bracket.mmad"))
     options = {"size": args.size} if args.size else {}
     inspector = Inspector(args.method, args.features, args.false_alarms, args.seed, options=options, fixture=args.fixture,
                           isolate=ISOLATE[args.isolate], folds=args.folds, device=args.device,
@@ -71,7 +73,7 @@ def reading_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def plain(text: str) -> Any:
     """A word of the command line as YAML reads it: -1 a number, none a text."""
-    return yaml.safe_load(text)
+    return parse_yaml(text)
 
 
 def arguments(add: Callable[..., argparse.ArgumentParser], rooms: argparse._SubParsersAction) -> None:
@@ -116,4 +118,6 @@ def _common(a: argparse.ArgumentParser) -> None:
 
 def _settings(text: str) -> dict[str, Any]:
     pairs = [pair.partition("=") for pair in text.split(",")]
+    if lacking := [name for name, sign, _ in pairs if not sign]:
+        raise argparse.ArgumentTypeError(f"{lacking[0]!r} gives no value; write name=value, parted by commas")
     return {name.strip(): plain(value) for name, _, value in pairs}

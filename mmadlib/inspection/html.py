@@ -34,7 +34,8 @@ def entry(view: View, verdict: Verdict, cloud: Mapping[str, Any] | None = None) 
     height, width = view.picture.shape[:2]
     regions = [_region(region, lines) for region, lines in zip(verdict.regions, view.rings, strict=False)]
     return {"name": printable(verdict.part), "verdict": verdict.verdict, "score": _number(verdict.score),
-            "p": _number(verdict.p_value), "reason": printable(verdict.reason), "speaks": verdict.speaks,
+            "p": _number(verdict.p_value), "holed": verdict.holed, "reason": printable(verdict.reason),
+            "speaks": verdict.speaks,
             "warnings": [printable(w) for w in verdict.warnings], "regions": regions,
             "more": max(0, len(verdict.regions) - DRAWN), "size": [width, height], "pictures": large(view), "cloud": cloud,
             "thumb": thumbnail(view)}

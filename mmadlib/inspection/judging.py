@@ -100,7 +100,7 @@ def judged(name: str, path: Path | None, found: Look, scores: Scores, known: Kno
               scored if above else "")
     p = known.calibration.p_value(scores.image) if known.calibration else None
     return Verdict(name, BAD if above or holed else GOOD, float(scores.image), p, amap, found.outline, regions, reason,
-                   regions[0].speaks if regions else "", warnings_of(found, known.ranges, known.rule), path)
+                   regions[0].speaks if regions else "", warnings_of(found, known.ranges, known.rule), path, holed)
 
 
 def outlined(found: Look, amap: np.ndarray, scores: Scores, known: Known) -> tuple[Region, ...]:

@@ -95,7 +95,7 @@ window.mmadlibLarge = ({ data, parts, cards, verdict, label, show, svg }) => {
     const small = document.createElement("small");
     small.textContent = p.p === null ? "" : `  p ${p.p.toFixed(3)}`;
     $("large-numbers").replaceChildren(p.score === null ? "not scored" : `Score ${show(p.score)}`, small);
-    $("large-reason").textContent = kind === p.verdict ? p.reason :
+    $("large-reason").textContent = kind === p.verdict || p.holed ? p.reason :
       `The ${data.ranking ? "cut" : "threshold"} was moved by hand.`;
     $("large-warnings").replaceChildren(...p.warnings.map((text) => {
       const line = document.createElement("li");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Seen:
     gaps: list[float] = field(default_factory=list)
     said: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
+    marks: list[str] = field(default_factory=list)  # digests of what was scanned, by which a part is known again
 
     @property
     def warnings(self) -> list[tuple[str, ...]]:
@@ -52,6 +54,7 @@ def seen(found: Scans, rule: Rule, extractor: Extractor, progress: bool = True) 
         all_of.gaps.append(this.gap / max(1, int(this.outline.sum())))
         all_of.said.append(alone(this, rule))
         all_of.missing.add(sample.missing)
+        all_of.marks.append(hashlib.blake2b(sample.rgb.tobytes() + sample.xyz.tobytes(), digest_size=16).hexdigest())
     if len(all_of.missing) > 1:
         raise DataError("good parts: some have colour and 3D, some only one of them; give parts of one kind")
     return all_of
@@ -64,16 +67,23 @@ def learned(method: str, good: Seen, further: Seen | None, names: list[str], rul
     if len(good.features) < 2 and further is None:
         raise TrainingError("one good part: no part is left to say what scores good parts have; give two, better 19 and more, "
                             "or calibration=, a folder of further good parts")
+    known = set(good.marks)
+    twice = [name for name, mark in zip(names, further.marks, strict=True) if mark in known] if further is not None else []
+    if twice:
+        raise DataError(explain(f"calibration part {twice[0]}", "is one of the good parts, whose scores a model knows",
+                                f"give further parts, none of the good ones ({len(twice)} are)"))
     model, scores = held_out(method, good.features, folds=folds if further is None else 0, seed=seed, device=device,
                              settings=settings, jobs=jobs, progress=progress)
-    traits, gaps, outlines, used = list(good.traits), list(good.gaps), good.outlines, _folds(method, good, folds)
+    traits, gaps, outlines, used = list(good.traits), list(good.gaps), good.outlines, 0
     if further is not None:
         ranges = ranges_of(good.traits)
         for name, found in zip(names, further.traits, strict=True):
             if reason := unlike(found, ranges):
                 raise DataError(explain(f"calibration part {name}", reason, "give further parts of the same kind"))
         scores = [model.score(f) for f in bar(further.features, "calibration", progress)]
-        traits, gaps, outlines, used = traits + further.traits, gaps + further.gaps, further.outlines, 0
+        traits, gaps, outlines = traits + further.traits, gaps + further.gaps, further.outlines
+    else:
+        used = _folds(method, good, folds)
     calibration, levels = calibrated(scores, outlines, pad, used)
     return model, Known(method, pad, rule, next(iter(good.missing)), ranges_of(traits), max(gaps), levels, calibration,
                         calibration.thresholds(asked))

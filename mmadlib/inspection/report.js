@@ -13,7 +13,7 @@
   let filter = "", words = "", threshold = data.threshold, moved = false;
 
   // Verdicts as given while the threshold is untouched: a part may be bad for more than its score
-  const verdict = (p) => p.score === null || !moved ? p.verdict : p.score > threshold ? "bad" : "good";
+  const verdict = (p) => p.score === null || !moved ? p.verdict : p.holed || p.score > threshold ? "bad" : "good";
   const label = (kind) => data.signs[kind] + " " + data.words[kind];
 
   // The slider: 1000 steps from below the lowest to above the highest score, and every part as a dot above it
@@ -48,13 +48,11 @@
 
   function said() {
     if (data.ranking) {
-      return (moved ? "Moved by hand. " : "The cut lies in the widest gap between scores. ") +
+      return (moved ? "Moved by hand. " : "The cut lies in the largest gap of the upper half of the scores. ") +
         "This is a ranking: no good parts were given, so nothing is promised.";
     }
     if (!moved) {
-      const rate = Number((100 * data.promised).toPrecision(2)), many = data.good_parts === 1 ? "" : "s";
-      return data.promised === null ? "" :
-        `Calibrated on ${data.good_parts} good part${many}: at most ${rate} % of good parts are called bad.`;
+      return data.promised === null ? "" : `As calibrated on ${data.good_parts} good part${data.good_parts === 1 ? "" : "s"}.`;
     }
     const most = Math.max(...scored.filter((p) => p.score > threshold && p.p !== null).map((p) => p.p));
     return "Moved by hand: the rate of false alarms is no longer promised." +

@@ -36,9 +36,9 @@ class Thresholds:
 
     image, pixel    thresholds of score and map: above them is bad; in a ranking without fit, the cut at the largest gap
     asked           the false alarm rate that was asked for
-    promised        at most this share of good parts is called bad, if they are exchangeable with the good parts that were
-                    given: `asked` where there were enough of them, 1 / (parts + 1) where not; None for a ranking, which
-                    promises nothing
+    promised        at most this share of good parts is called bad for its score (missing points come on top), if they are
+                    exchangeable with the good parts that were given: `asked` where there were enough of them,
+                    1 / (parts + 1) where not; None for a ranking, which promises nothing
     parts           good parts that the thresholds rest on;   needed   how many the asked rate needs
     how             one sentence for people: where the thresholds come from and what they promise
     """
@@ -62,8 +62,8 @@ class Verdict:
     p_value     share of good parts that would score as high, at least 1 / (parts + 1); None in a ranking or not comparable
     map         higher is more anomalous, on the pixel grid of the scan; NaN outside what was looked at
     foreground  the pixels that were looked at, holes of the part filled
-    regions     places above the pixel threshold, highest peak first
-    speaks      the modality that speaks for the highest region, one of SPEAKS or ""
+    regions     places above the pixel threshold, highest peak first; before them a hole without points that made it bad
+    speaks      the modality that speaks for the first region, one of SPEAKS or ""
     warnings    what a person should know: a hole in the part, a much smaller foreground, a table that is still there
     """
 
@@ -78,6 +78,7 @@ class Verdict:
     speaks: str = ""
     warnings: tuple[str, ...] = field(default_factory=tuple)
     path: Path | None = None
+    holed: bool = False  # bad for missing points, whatever its score
 
     def __repr__(self) -> str:
         p = "" if self.p_value is None else f", p {self.p_value:.3f}"

@@ -25,7 +25,8 @@ def entries_of(src: Path, dataset: str, reader: Mapping[str, Any]) -> list[Entry
     found = [e for category in (folder if own else layout).categories(src) for e in _of_category(src, category, own, reader)]
     known = {e.xyz for e in found}
     for path in sorted(src.rglob("*")):
-        cloud = path.suffix.lower() in arrays.KINDS and folded(path.parent.name) == "xyz" and not path.name.startswith(".")
+        kinds = {"xyz": arrays.KINDS, "depth": arrays.DEPTH_KINDS}.get(folded(path.parent.name), ())
+        cloud = path.suffix.lower() in kinds and not path.name.startswith(".")
         if cloud and path not in known and path.is_file():
             raise DataError(explain(path, "belongs to no part that is read", f"splits are {', '.join(SPLITS)}, good parts of "
                                     "train lie in good; rename its folder, or move it away"))

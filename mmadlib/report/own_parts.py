@@ -47,7 +47,7 @@ def slider(verdicts: Sequence[Verdict], thresholds: Thresholds) -> go.Figure:
     if not some:
         raise DataError(explain("parts", "none of them can be compared", "look at the reasons in the table"))
     scores = np.array([v.score for v in some])
-    stays = np.array([v.verdict == BAD and not v.score > thresholds.image for v in some])  # bad for missing points, say
+    stays = np.array([v.holed for v in some])
     wide = MARGIN * (np.ptp(scores) or 1.0)
     places = np.sort(np.append(np.linspace(scores.min() - wide, scores.max() + wide, STEPS), thresholds.image))
     active = int(np.searchsorted(places, thresholds.image))

@@ -59,3 +59,16 @@ def test_from_good_parts_to_a_report(place, monkeypatch, capsys):
 @pytest.mark.parametrize(("text", "value"), [("-1", -1), ("65.535", 65.535), ("none", "none"), ("[-1, 0]", [-1, 0])])
 def test_a_mark_is_a_number_where_it_looks_like_one(text, value):
     assert plain(text) == value
+
+
+@pytest.mark.parametrize("given", [["--settings", "beta=[1,2]"], ["--settings", "epochs"], ["--invalid", "[-1"]])
+def test_values_that_cannot_be_read_are_one_line(given, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "good", "model.mmad", *given])
+    assert end.value.code == 2 and "Traceback" not in (said := capsys.readouterr().err)
+    assert f"argument {given[0]}" in said
+
+
+def test_a_folder_as_model_is_refused_before_the_work(tmp_path, capsys):
+    assert main(["fit", str(tmp_path / "nothing"), str(tmp_path)]) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err

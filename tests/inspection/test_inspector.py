@@ -45,9 +45,13 @@ def test_a_dent_down_to_the_table_is_part_and_not_background(verdicts):
     assert verdicts[1].regions[0].box[0] <= 32 < verdicts[1].regions[0].box[2]
 
 
+def test_only_a_hole_is_bad_whatever_the_score(verdicts):
+    assert [v.holed for v in verdicts[:4]] == [False, False, True, False]
+
+
 def test_points_that_are_missing_are_evidence(verdicts):
     hole = verdicts[2]
-    assert hole.foreground[32, 36] and "without points" in hole.reason
+    assert hole.foreground[32, 36] and hole.holed and "without points" in hole.reason
     assert hole.regions[0].speaks == "shape"
     assert any("hole" in text for text in hole.warnings)
 
@@ -168,3 +172,9 @@ def test_nothing_is_judged_before_fit(tmp_path):
         with pytest.raises(TrainingError):
             call()
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_that_were_learned_from_set_no_threshold():
+    good = parts(4)
+    with pytest.raises(DataError, match=r"is one of the good parts.*\(1 are\)"):
+        Inspector(**QUICK).fit(good, calibration=[*parts(2, 300), good[1]], progress=False)

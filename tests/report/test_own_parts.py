@@ -18,7 +18,7 @@ def verdict(part, said, score, **more):
 
 VERDICTS = [verdict("a", GOOD, 0.3), verdict("b", BAD, 0.9, speaks="shape", regions=(
     Region((0, 0, 1, 1), 0.9, (0, 0), 1, 3.0), Region((1, 1, 2, 2), 0.8, (1, 1), 2, 12.4))),
-    verdict("c", BAD, 0.2, reason="a hole"), verdict("d", NOT_COMPARABLE, float("nan"), reason="is black")]
+    verdict("c", BAD, 0.2, reason="a hole", holed=True), verdict("d", NOT_COMPARABLE, float("nan"), reason="is black")]
 
 
 def test_the_table_has_what_needs_a_look_first():

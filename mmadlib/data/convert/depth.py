@@ -43,13 +43,15 @@ def convert(src: str | Path, dst: str | Path, intrinsics: str | Path | None = No
     how = Rules(depth_scale=depth_scale, **told, **rules)  # type: ignore[arg-type]
     _ = how.reading  # which checks its own
     found = captures(src)
-    manifest = {"rules": asdict(how) | {name: _digest(path) for name, path in told.items()}, "source": _list(src, found)}
+    manifest: dict = {"rules": asdict(how) | {name: _digest(path) for name, path in told.items()}, "source": _list(src, found)}
+    manifest = json.loads(json.dumps(manifest))  # as it comes back: a tuple is a list then
 
     def write(work: Path) -> dict[str, int]:
         for capture in bar(found, "converting depth", progress):
             write_capture(capture, work, how)
         for table in sorted(src.glob("*/defects.csv")) + sorted(src.glob("defects.csv")):
-            shutil.copyfile(table, work / table.relative_to(src))
+            if (target := work / table.relative_to(src)).parent.is_dir():
+                shutil.copyfile(table, target)
         counts = dict(Counter(c.folder.as_posix() if c.folder.parts else "parts" for c in found))
         (work / "manifest.json").write_text(json.dumps(manifest | {"parts": counts}, indent=1) + "\n")
         return counts
@@ -65,9 +67,9 @@ def _digest(path: str | None) -> str | None:
 
 
 def _list(src: Path, found: list[Capture]) -> str:
-    """A digest of names and sizes of all files."""
+    """A digest of names, sizes and times of all files: a camera's program may write the same names every day."""
     paths = sorted(p for c in found for p in (c.rgb, c.geometry, c.gt) if p)
-    text = "\n".join(f"{p.relative_to(src).as_posix()} {p.stat().st_size}" for p in paths)
+    text = "\n".join(f"{p.relative_to(src).as_posix()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in paths)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

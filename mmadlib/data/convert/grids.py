@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mmadlib.data.arrays import read_array
 from mmadlib.data.camera import Camera, points_of
-from mmadlib.data.clouds import believed, cloud_of
+from mmadlib.data.clouds import SATURATED, believed, cloud_of
 from mmadlib.data.convert.organised import KINDS as CLOUD_KINDS
 from mmadlib.data.convert.organised import read_organised
 from mmadlib.data.convert.register import Places, register, sample, sample_mask
@@ -23,7 +23,6 @@ from mmadlib.data.pictures import on_grid, open_picture, to_rgb, upright
 from mmadlib.data.reading import Reading
 from mmadlib.errors import DataError, explain
 
-SATURATED = 2**16 - 1  # the largest value of 16 bits: too far, or not measured
 PLAUSIBLE = (0.02, 30.0)  # metres, of the median depth of a part before a camera
 
 
@@ -49,10 +48,14 @@ class Rules:
     scaled: bool = False
     rectified: bool = False
     units: str | None = None
-    invalid: float | str | None = None
+    invalid: float | tuple[float, ...] | str | None = None
     axes: str | None = None
     orientation: str = "auto"
     masks: str = "auto"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.invalid, list):
+            object.__setattr__(self, "invalid", tuple(self.invalid))
 
     @property
     def reading(self) -> Reading:
