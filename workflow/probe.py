@@ -2,7 +2,8 @@
 
 Every scan of every category behind results/ goes from its reader to the working grid, its table removed where it stands on
 one; and for every method and dataset one committed run is repeated on a few test samples, with a feature cache that is new
-and then out of it. Every step is a file of its own, so an interrupted comparison goes on. What is imported here, old commits have too.
+and then out of it. Every step is a file of its own, so an interrupted comparison goes on. What is imported here, old commits
+have too.
 """
 
 from __future__ import annotations

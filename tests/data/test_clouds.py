@@ -27,7 +27,7 @@ def marked(value, rays_too=False):
 @pytest.mark.parametrize("value", [-1, -32.768, 65.535, -9999, 2.5, 0.01])
 @pytest.mark.parametrize("on_rays", [False, True])
 def test_a_marker_is_named_and_taken_when_declared(tmp_path, value, on_rays):
-    with pytest.raises(DataError, match=rf"a\.tiff: .*looks like a marker .*; give invalid={value:g}$"):
+    with pytest.raises(DataError, match=rf"a\.tiff: .*looks like a marker .*; give invalid={value:g} \(or"):
         read(tmp_path, marked(value, on_rays))
     xyz, valid = read(tmp_path, marked(value, on_rays), invalid=value)
     assert (valid == VALID).all() and (xyz == GOOD).all()
@@ -106,7 +106,7 @@ def test_other_axes_are_named_and_taken_when_declared(tmp_path, kind, with_table
 
 def test_all_that_is_seen_is_said_at_once(tmp_path):
     stored = np.where(VALID[..., None], GOOD * [1000, -1000, -1000], -9999.0)
-    with pytest.raises(DataError, match=r'give invalid=-9999 and units="mm" .* and axes="x,-y,-z"'):
+    with pytest.raises(DataError, match=r'give invalid=-9999 .* and units="mm" .* and axes="x,-y,-z"'):
         read(tmp_path, stored)
     assert np.allclose(read(tmp_path, stored, invalid=-9999, units="mm", axes="x,-y,-z")[0], GOOD, atol=1e-6)
 
@@ -201,10 +201,21 @@ def test_depth_with_a_camera(tmp_path):
     with pytest.raises(DataError, match='give units="mm"'):
         read_cloud(tmp_path / "a.npy", Reading(intrinsics=camera))
     assert np.allclose(read_cloud(tmp_path / "a.npy", Reading(intrinsics=camera, units="mm"))[0], GOOD, atol=1e-6)
-    steps[steps == 0] = 65535
-    with pytest.raises(DataError, match=r"give invalid=65535$"):
+    steps[steps == 0] = 65535  # the largest of 16 bits is none, as in convert depth; another value is asked about
+    assert (read_cloud(picture(png, steps), Reading(intrinsics=camera))[1] == VALID).all()
+    steps[steps == 65535] = 60000
+    with pytest.raises(DataError, match=r"give invalid=60000 "):
         read_cloud(picture(png, steps), Reading(intrinsics=camera))
-    assert (read_cloud(png, Reading(intrinsics=camera, invalid=65535))[1] == VALID).all()
+    assert (read_cloud(png, Reading(intrinsics=camera, invalid=60000))[1] == VALID).all()
+
+
+def test_a_marker_is_looked_for_along_the_axis_of_depth(tmp_path):
+    turned = marked(2.5)[..., [2, 0, 1]]  # x forward; -y and -z of it are a camera's x and y
+    turned = turned * np.array([1, -1, -1], np.float32)
+    assert (read(tmp_path, turned, invalid=2.5, axes="-y,-z,x")[1] == VALID).all()
+    level = np.where(VALID[..., None], GOOD, 0)[..., [2, 0, 1]] * np.array([1, -1, -1], np.float32)
+    height = float(level[VALID][0, 2])
+    assert (read(tmp_path, level.astype(np.float32), invalid=height, axes="-y,-z,x")[1] == VALID).all()
 
 
 @pytest.mark.parametrize(("given", "error"), [
