@@ -228,6 +228,15 @@ def test_colours_of_another_camera_land_on_their_points(two_cameras, tmp_path):
     assert (mask == on)[valid & ~edge].all() and mask.sum() > 100
 
 
+def test_the_depth_scale_of_a_colour_cameras_file_does_not_count(two_cameras, tmp_path):
+    src, camera, colour, *_ = two_cameras
+    told = tmp_path / "colour.json"
+    told.write_text(json.dumps(json.loads(colour.read_text()) | {"depth_scale": 1.0}))  # BOP writes millimetres so
+    convert(src, tmp_path / "dst", camera, 1.0, told, progress=False)
+    convert(src, tmp_path / "same", camera, 1.0, colour, progress=False)
+    assert all((a == b).all() for a, b in zip(made(tmp_path / "dst"), made(tmp_path / "same"), strict=True))
+
+
 def test_what_a_colour_camera_must_say(two_cameras, tmp_path):
     src, camera, colour, *_ = two_cameras
     alone = tmp_path / "alone.json"

@@ -97,7 +97,7 @@ def _camera(how: Rules, size: tuple[int, int]) -> Camera:
 @lru_cache(maxsize=8)
 def _colour_camera(how: Rules, size: tuple[int, int]) -> Camera:
     assert how.colour is not None
-    camera = read_camera(Path(how.colour), how.colour_name, "colour", size)
+    camera = read_camera(Path(how.colour), how.colour_name, "colour", size, depth_scale=how.depth_scale or 1.0)  # not used
     if camera.extrinsics is None:
         raise DataError(explain(how.colour, "does not say where the colour camera is",
                                 "add extrinsics, from the depth camera's frame to its own: rotation and translation, metres"))
