@@ -57,46 +57,48 @@ def scans(given: Given, reading: Mapping[str, Any], what: str = "parts") -> Scan
     return Scans(found, names_of(paths), paths, labels)
 
 
-class Readable(Sequence[Sample]):
+class OneByOne(Sequence[Sample]):
+    """Samples that are read when taken, a slice of them too. places: which ones, default all."""
+
+    def __init__(self, samples: Sequence[Sample], places: Sequence[int] | None = None) -> None:
+        self.samples, self.places = samples, range(len(samples)) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, i: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, i: int | slice) -> Sample | Sequence[Sample]:
+        return OneByOne(self, range(len(self))[i]) if isinstance(i, slice) else self.one(self.places[i])
+
+    def one(self, place: int) -> Sample:
+        """The sample at one of the places."""
+        return self.samples[place]
+
+
+class Readable(OneByOne):
     """Samples to be shown: in place of one that cannot be read, a black one of a single pixel."""
 
     def __init__(self, samples: Sequence[Sample], unread: Container[int]) -> None:
-        self.samples, self.unread = samples, unread
+        super().__init__(samples)
+        self.unread = unread
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @overload
-    def __getitem__(self, i: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, i: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
-        if i in self.unread:
+    def one(self, place: int) -> Sample:
+        if place in self.unread:
             return Sample(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1, 3), np.float32))
-        return self.samples[i]
+        return self.samples[place]
 
 
-class InTurn(Sequence[Sample]):
+class InTurn(OneByOne):
     """Samples one after the other, under a progress bar whenever all of them are gone through."""
 
     def __init__(self, samples: Sequence[Sample], label: str, progress: bool) -> None:
-        self.samples, self.label, self.progress = samples, label, progress
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @overload
-    def __getitem__(self, i: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, i: int | slice) -> Sample | Sequence[Sample]:
-        return self.samples[i]
+        super().__init__(samples)
+        self.label, self.progress = label, progress
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.samples[i] for i in bar(range(len(self)), self.label, self.progress))

@@ -8,6 +8,7 @@ from scenes import in_files, part, parts
 
 from mmadlib.errors import DataError, SettingsError, TrainingError, UnknownName
 from mmadlib.inspection import Inspector
+from mmadlib.inspection.scans import Readable
 from mmadlib.inspection.verdicts import BAD, GOOD, NOT_COMPARABLE
 
 QUICK = {"method": "nearest", "features": "descriptors", "options": {"size": 64}}
@@ -178,3 +179,16 @@ def test_parts_that_were_learned_from_set_no_threshold():
     good = parts(4)
     with pytest.raises(DataError, match=r"is one of the good parts.*\(1 are\)"):
         Inspector(**QUICK).fit(good, calibration=[*parts(2, 300), good[1]], progress=False)
+
+
+def test_a_slice_of_scans_reads_only_what_is_taken():
+    class Files(list):
+        def __getitem__(self, i):
+            read.append(i)
+            return super().__getitem__(i)
+
+    read, samples = [], Files(parts(4))
+    some = Readable(samples, {2})[1:]
+    assert len(some) == 3 and read == []
+    assert some[1].size == (1, 1) and read == []
+    assert some[-1] is list.__getitem__(samples, 3) and read == [3]
